@@ -1,0 +1,1 @@
+"""A node's control process: what it is made of and how it is kept alive."""

@@ -1,0 +1,1 @@
+"""The tests; `tests.conftest` brings real stores, `tests.waiting` the one way to wait."""

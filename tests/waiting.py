@@ -1,0 +1,45 @@
+"""The one way in which tests wait: until something holds, never for a length of time."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, overload
+
+import pytest
+
+T = TypeVar("T")
+
+_POLL_S = 0.01
+
+
+@overload
+async def wait_until(predicate: Callable[[], Awaitable[T]], timeout: float = ..., message: str = ...) -> T: ...
+
+
+@overload
+async def wait_until(predicate: Callable[[], T], timeout: float = ..., message: str = ...) -> T: ...
+
+
+async def wait_until(
+    predicate: Callable[[], Any], timeout: float = 10.0, message: str = "the condition to hold"
+) -> Any:
+    """Return the first truthy value of `predicate`, which is called every 10 ms and may be a coroutine function.
+
+    After `timeout` seconds the test fails with `message` and the last value. An exception of the predicate's own is not
+    an answer and ends the wait at once. A call of the predicate that hangs counts against the timeout too.
+    """
+    value: Any = None
+    deadline = time.monotonic() + timeout
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                outcome = predicate()
+                value = await outcome if inspect.isawaitable(outcome) else outcome
+                if value:
+                    return value
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        if time.monotonic() < deadline:
+            raise  # the predicate's own
+    pytest.fail(f"waited {timeout:g} s for {message}; the last value was {value!r}")
