@@ -1,0 +1,32 @@
+"""Who lives, judged by counters that move, on the judge's own monotonic clock. No wall clock is compared.
+
+A missing counter is unknown, not dead: it gets a full lease from the moment it was first missed, and so does everyone
+under a new office or after a loss of Redis, because a `Liveness` begins empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+class Liveness:
+    """One judge. `patience_s` is the lease plus what a beat may take on its way."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._seen: dict[str, tuple[int | None, float]] = {}
+
+    def dead(self, members: Iterable[str], beats: Mapping[str, int], now_s: float) -> list[str]:
+        """Which members' counters have not moved for longer than the patience."""
+        found = []
+        known = set(members)
+        for member in known:
+            beat = beats.get(member)
+            before = self._seen.get(member)
+            if before is None or before[0] != beat:
+                self._seen[member] = (beat, now_s)
+            elif now_s - before[1] > self._patience_s:
+                found.append(member)
+        for gone in self._seen.keys() - known:
+            del self._seen[gone]
+        return found

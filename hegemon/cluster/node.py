@@ -1,0 +1,390 @@
+"""The composition root: builds a node's parts in order, runs them in one group, and takes them down in order.
+
+Start: stores checked, identity claimed, incarnation enlisted, workers spawned, office sought, API opened.
+Stop: the API takes nothing new, workers finish or hand back, submissions reach the index, the office is handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+
+from hegemon.cluster.balancing import balancer
+from hegemon.cluster.observer import NodeObserver, Pulse
+from hegemon.cluster.office import OfficeKeeper
+from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.rebuild import Rebuilder
+from hegemon.cluster.recovery import Recovery, Rules
+from hegemon.cluster.scheduler import Scheduler
+from hegemon.cluster.service import JobService
+from hegemon.cluster.settings import Settings
+from hegemon.cluster.shell import ElectionShell
+from hegemon.cluster.supervisor import Supervisor, WorkerStartError
+from hegemon.cluster.upkeep import Retention, Upkeep
+from hegemon.election.solo import Solo
+from hegemon.monitoring.metrics import NodeMetrics
+from hegemon.queue import mongo
+from hegemon.queue.breaker import Breaker
+from hegemon.queue.clock import ClusterClock
+from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore
+from hegemon.queue.ids import incarnation
+from hegemon.queue.index import READY, MemberIndex
+from hegemon.queue.jobs import Origin
+from hegemon.queue.leader_index import LeaderIndex
+from hegemon.queue.office_store import OfficeStore
+from hegemon.queue.queries import JobQueries
+from hegemon.queue.redis import Redis
+from hegemon.queue.retry import RetryPolicy
+from hegemon.queue.store import JobStore
+from hegemon.queue.submit import Limits, Submitter
+from hegemon.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+STORE_PATIENCE_S: Final = 30.0
+
+
+class Frontend(Protocol):
+    """The API of a node, given to it from above."""
+
+    url: str
+
+    async def start(self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None) -> None: ...
+
+    async def stop(self, grace_s: float) -> None: ...
+
+
+class StartError(Exception):
+    """The node cannot start; the message says what to do."""
+
+
+def _ms(value: timedelta) -> int:
+    return round(value.total_seconds() * 1000)
+
+
+class Node:
+    """One node. `run()` lives until `stop` is set; `started` is set when the API answers and a worker is open."""
+
+    def __init__(self, settings: Settings, frontend: Frontend) -> None:
+        self._settings = settings
+        self._frontend = frontend
+        self._node = settings.cluster.node_id
+        self._incarnation = incarnation(self._node)
+        self.started = asyncio.Event()
+        self._clock = ClusterClock()
+        self._pulse = Pulse()
+        self._beat_now = asyncio.Event()
+        self._deaths = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, live, stop in order. Raises `StartError` with a sentence when it cannot start."""
+        try:
+            self._connect()
+            await self._check_stores()
+            self._build()
+            await self._live(stop)
+        except WorkerStartError as error:
+            raise StartError(str(error)) from error
+        except (WrongStore, StoreUnavailable) as error:
+            raise StartError(str(error)) from error
+        finally:
+            await self._close()
+
+    # -- building ------------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        stores = self._settings.store
+        cluster_id = self._settings.cluster.cluster_id
+        self._client = mongo.connect(stores.mongodb_uri, timeout=stores.mongodb_timeout)
+        database = self._client[stores.mongodb_database]
+        self._redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
+        self._leader_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
+        self._rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, confirm=False)
+        self._store = JobStore(self._client, database)
+        self._queries = JobQueries(self._client, database)
+        self._offices = OfficeStore(database)
+        self._index = MemberIndex(self._redis)
+
+    async def _check_stores(self) -> None:
+        cluster = self._settings.cluster
+        deadline = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                await self._queries.prepare(cluster.cluster_id, cluster.election_algorithm)
+                await self._rebuild_redis.check_server()
+                await self._offices.enlist(self._incarnation, self._node, self._clock.now_ms())
+                return
+            except StoreUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("waiting_for_store", store=error.store, reason=str(error))
+                await asyncio.sleep(0.5)
+
+    def _build(self) -> None:
+        settings = self._settings
+        queue, cluster, worker = settings.queue, settings.cluster, settings.worker
+        mongo_breaker, redis_breaker = Breaker("MongoDB"), Breaker("Redis")
+        origin = Origin(self._node, self._incarnation)
+        self._policy = RetryPolicy(
+            kind=queue.retry_policy,
+            base_ms=_ms(queue.retry_base_delay),
+            max_ms=_ms(queue.retry_max_delay),
+            multiplier=queue.retry_multiplier,
+            jitter=queue.retry_jitter_factor,
+        )
+        self._submitter = Submitter(
+            store=self._store,
+            queries=self._queries,
+            index=self._index,
+            clock=self._clock,
+            origin=origin,
+            cluster_id=cluster.cluster_id,
+            limits=Limits(
+                depth_max=queue.max_queue_depth,
+                buffer_max=queue.submit_buffer,
+                batch_max=queue.max_batch_size,
+                payload_bytes_max=queue.max_payload_size,
+            ),
+            mongo_breaker=mongo_breaker,
+            redis_breaker=redis_breaker,
+        )
+        self._supervisor = Supervisor(
+            node=self._node,
+            options=self._worker_options(),
+            slots=worker.worker_count,
+            processes=worker.worker_processes,
+            suspect_processes=worker.suspect_processes,
+            lease_s=worker.worker_lease.total_seconds(),
+            index=self._index,
+            opened=self._beat_now.set,
+        )
+        self._shell = ElectionShell(Solo(self._node), self._clock.now_ms)
+        rebuilder = Rebuilder(
+            redis=self._rebuild_redis,
+            offices=self._offices,
+            store=self._store,
+            queries=self._queries,
+            clock=self._clock,
+            cluster_id=cluster.cluster_id,
+            node=self._node,
+        )
+        self._office = OfficeKeeper(
+            shell=self._shell,
+            store=self._offices,
+            redis=self._leader_redis,
+            clock=self._clock,
+            node=self._node,
+            incarnation=self._incarnation,
+            url=lambda: self._frontend.url,
+            beat_s=cluster.office_beat.total_seconds(),
+            takeover_s=cluster.office_takeover.total_seconds(),
+            duties=self._duties,
+            rebuild=rebuilder.rebuild,
+        )
+        self._service = JobService(
+            submitter=self._submitter,
+            store=self._store,
+            queries=self._queries,
+            index=self._index,
+            clock=self._clock,
+            origin=origin,
+            mongo_breaker=mongo_breaker,
+            redis_breaker=redis_breaker,
+        )
+        self._started_at = self._clock.now_ms()
+        self._observer = NodeObserver(
+            settings=settings,
+            version=VERSION,
+            incarnation=self._incarnation,
+            started_at=self._started_at,
+            queries=self._queries,
+            index=self._index,
+            offices=self._offices,
+            office=self._office,
+            shell=self._shell,
+            supervisor=self._supervisor,
+            pulse=self._pulse,
+            mongo_breaker=mongo_breaker,
+            redis_breaker=redis_breaker,
+            url=lambda: self._frontend.url,
+        )
+        self._metrics = NodeMetrics(
+            node=self._node,
+            supervisor=self._supervisor,
+            office=self._office,
+            pulse=self._pulse,
+            submitter=self._submitter,
+        )
+
+    def _worker_options(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "node": self._node,
+            "node_incarnation": self._incarnation,
+            "cluster_id": settings.cluster.cluster_id,
+            "mongodb_uri": settings.store.mongodb_uri,
+            "mongodb_database": settings.store.mongodb_database,
+            "mongodb_timeout_s": settings.store.mongodb_timeout.total_seconds(),
+            "redis_url": settings.store.redis_url,
+            "redis_timeout_s": settings.store.redis_timeout.total_seconds(),
+            "handlers": list(settings.worker.handlers),
+            "retry": self._policy.to_dict(),
+            "grace_ms": _ms(settings.queue.job_timeout_grace),
+            "result_bytes_max": settings.queue.max_result_size,
+            "max_retries": settings.queue.max_retries,
+            "timeout_ms": _ms(settings.queue.job_timeout),
+            "shutdown_s": settings.cluster.shutdown_timeout.total_seconds(),
+            "log_level": settings.log.log_level,
+            "log_format": settings.log.log_format,
+            "priority": settings.cluster.node_priority,
+        }
+
+    async def _duties(self, index: LeaderIndex) -> None:
+        """The leader's duties under one office and generation."""
+        queue = self._settings.queue
+        recovery = Recovery(
+            index=index,
+            store=self._store,
+            queries=self._queries,
+            clock=self._clock,
+            rules=Rules(crashes_max=queue.max_crashes, max_retries=queue.max_retries, policy=self._policy),
+        )
+        upkeep = Upkeep(
+            index=index,
+            member=self._index,
+            queries=self._queries,
+            offices=self._offices,
+            recovery=recovery,
+            clock=self._clock,
+            lease_s=self._settings.worker.worker_lease.total_seconds(),
+            retention=Retention(completed_ms=_ms(queue.retention_completed), failed_ms=_ms(queue.retention_failed)),
+            deaths=self._deaths,
+        )
+        scheduler = Scheduler(
+            index=index,
+            redis=self._leader_redis,
+            store=self._store,
+            balancer=balancer(self._settings.cluster.load_balancer_strategy, random.Random()),
+            clock=self._clock,
+            deaths=self._deaths,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scheduler.run(), name="duty-scheduler")
+            group.create_task(upkeep.run(), name="duty-upkeep")
+
+    # -- living --------------------------------------------------------------------------------------------------------
+
+    async def _live(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+
+                def go(name: str, work: Awaitable[None]) -> asyncio.Task[None]:
+                    async def named() -> None:
+                        await work
+
+                    return group.create_task(named(), name=name)
+
+                loops = [
+                    go("beat", self._beat_loop()),
+                    go("submitter", self._submitter.run()),
+                    go("shell", self._shell.run()),
+                    go("service", self._service.run()),
+                ]
+                office = go("office", self._office.run())
+                workers = go("supervisor", self._supervisor.run())
+                metrics = self._metrics.render if self._settings.server.metrics_enabled else None
+                await self._frontend.start(self._service, self._observer, metrics)
+                announce = go("announce", self._announce())
+                await stop.wait()
+                log.info("node_stopping", node=self._node)
+                announce.cancel()
+                await self._drain(office, workers)
+                for task in loops:
+                    task.cancel()
+        except* (WorkerStartError, WrongStore, OSError) as failed:
+            error: BaseException = failed
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise StartError(str(error)) from error
+
+    async def _announce(self) -> None:
+        while not (await self._observer.ready()).ok:
+            await asyncio.sleep(0.02)
+        log.info("node_started", node=self._node, url=self._frontend.url, version=VERSION)
+        self.started.set()
+
+    async def _drain(self, office: asyncio.Task[None], workers: asyncio.Task[None]) -> None:
+        """Take nothing new, finish or hand back, index what was accepted, hand the office over."""
+        within_s = self._settings.cluster.shutdown_timeout.total_seconds()
+        await self._frontend.stop(min(within_s, 5.0))
+        await self._supervisor.stop(within_s)
+        workers.cancel()
+        deadline = time.monotonic() + 5.0
+        while not self._submitter.idle() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        held = self._office.held
+        office.cancel()
+        await asyncio.wait({office}, timeout=5.0)
+        self._office.held = held
+        await self._office.resign()
+        if self._submitter.idle():
+            try:
+                await self._offices.discharge(self._incarnation)
+            except StoreUnavailable:
+                log.warning("left_without_discharge", node=self._node)
+        log.info("node_stopped", node=self._node)
+
+    async def _beat_loop(self) -> None:
+        """Beat for this node and its workers; learn the index's generation; keep the cluster clock; feel the loop's
+        lag.
+        """
+        beat_s = self._settings.worker.worker_beat.total_seconds()
+        while True:
+            workers = [worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()]
+            sent = time.monotonic()
+            self._pulse.turned_s = sent
+            self._beat_now.clear()
+            try:
+                marker = await self._index.beat(self._incarnation, self._information(), workers)
+            except QueueError:
+                self._pulse.state = self._pulse.state if time.monotonic() - self._pulse.acknowledged_s < 3.0 else ""
+            else:
+                now = time.monotonic()
+                self._pulse.acknowledged_s = now
+                self._pulse.generation, self._pulse.state = marker.generation, marker.state
+                self._pulse.epoch, self._pulse.depth = marker.epoch, marker.depth
+                self._clock.observe(marker.now_ms, sent, now)
+                if marker.state == READY:
+                    self._index.generation = marker.generation
+                self._submitter.depth = marker.depth
+                self._supervisor.renew(marker.open, sent)
+                self._supervisor.suspects_waiting(marker.suspects)
+            pause = (
+                beat_s if self._pulse.state == READY and all(w in workers for w in self._supervisor.workers) else 0.05
+            )
+            before = time.monotonic()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._beat_now.wait()
+            except TimeoutError:
+                self._pulse.lag_s = max(time.monotonic() - before - pause, 0.0)
+
+    def _information(self) -> dict[str, Any]:
+        return {
+            "id": self._node,
+            "url": self._frontend.url,
+            "version": VERSION,
+            "strategy": self._settings.cluster.load_balancer_strategy,
+            "started_at": self._started_at,
+        }
+
+    async def _close(self) -> None:
+        for redis in (self._redis, self._leader_redis, self._rebuild_redis):
+            await redis.close()
+        self._client.close()

@@ -1,0 +1,220 @@
+"""The port `Observer`: what people may look at, gathered from the index, the office and the supervisor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from hegemon.cluster.office import OfficeKeeper
+from hegemon.cluster.ports import (
+    ElectionInfo,
+    Health,
+    LeaderInfo,
+    NodeInfo,
+    NodeStats,
+    QueueStats,
+    Stats,
+    WorkerInfo,
+)
+from hegemon.cluster.settings import Settings
+from hegemon.cluster.shell import ElectionShell
+from hegemon.cluster.supervisor import Supervisor
+from hegemon.queue.breaker import Breaker
+from hegemon.queue.errors import QueueError, StoreUnavailable
+from hegemon.queue.index import READY, IndexCounts, MemberIndex
+from hegemon.queue.office_store import OfficeStore
+from hegemon.queue.queries import JobQueries
+
+COUNTS_S: Final = 1.0
+ALGORITHMS: Final = ["solo"]
+# The loop that the node's life hangs on must have turned within this time for the node to be live.
+LOOP_PATIENCE_S: Final = 10.0
+
+
+class Pulse(msgspec.Struct):
+    """What the beat loop last saw. Times are monotonic seconds; 0 is never."""
+
+    turned_s: float = 0.0
+    acknowledged_s: float = 0.0
+    generation: int = 0
+    state: str = ""
+    epoch: int = 0
+    depth: int = 0
+    lag_s: float = 0.0
+
+
+class NodeObserver:
+    """One node's view."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        version: str,
+        incarnation: str,
+        started_at: int,
+        queries: JobQueries,
+        index: MemberIndex,
+        offices: OfficeStore,
+        office: OfficeKeeper,
+        shell: ElectionShell,
+        supervisor: Supervisor,
+        pulse: Pulse,
+        mongo_breaker: Breaker,
+        redis_breaker: Breaker,
+        url: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._version = version
+        self._incarnation = incarnation
+        self._started_at = started_at
+        self._queries = queries
+        self._index = index
+        self._offices = offices
+        self._office = office
+        self._shell = shell
+        self._supervisor = supervisor
+        self._pulse = pulse
+        self._mongo = mongo_breaker
+        self._redis = redis_breaker
+        self._url = url
+        self._counted: tuple[float, dict[str, int]] = (0.0, {})
+
+    @property
+    def _node(self) -> str:
+        return self._settings.cluster.node_id
+
+    async def stats(self) -> Stats:
+        """Counts; MongoDB is asked at most once a second."""
+        when, jobs = self._counted
+        if not jobs or time.monotonic() - when > COUNTS_S:
+            async with self._mongo.guard():
+                jobs = await self._queries.counts()
+            self._counted = (time.monotonic(), jobs)
+        counts = await self._counts()
+        strategy = self._settings.cluster.load_balancer_strategy
+        return Stats(
+            jobs=jobs,
+            queue=QueueStats(counts.ready, counts.delayed, counts.held, counts.parked),
+            node=NodeStats(self._node, self._office.is_active, strategy),
+        )
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Open worker processes of the whole cluster."""
+        counts = await self._counts()
+        return [
+            WorkerInfo(
+                id=name,
+                node=information["node"],
+                pid=information["pid"],
+                slots=information["slots"],
+                held=held,
+                solo=information["solo"],
+                types=information["types"],
+                started_at=information["started_at"],
+            )
+            for name, (information, held) in sorted(counts.workers.items())
+        ]
+
+    async def nodes(self) -> list[NodeInfo]:
+        """Nodes as the index knows them."""
+        counts = await self._counts()
+        async with self._mongo.guard():
+            leader = await self._offices.read()
+        found = []
+        for incarnation, (information, _) in sorted(counts.nodes.items()):
+            mine = [(info, held) for info, held in counts.workers.values() if info["node_incarnation"] == incarnation]
+            found.append(
+                NodeInfo(
+                    id=information["id"],
+                    incarnation=incarnation,
+                    url=information["url"],
+                    version=information["version"],
+                    alive=incarnation == self._incarnation or bool(mine),
+                    is_leader=not leader.vacant and leader.incarnation == incarnation,
+                    slots=sum(info["slots"] for info, _ in mine if not info["solo"]),
+                    held=sum(held for _, held in mine),
+                    strategy=information["strategy"],
+                    started_at=information["started_at"],
+                )
+            )
+        return found
+
+    async def leader(self) -> LeaderInfo:
+        """The office as the majority has it."""
+        async with self._mongo.guard():
+            office = await self._offices.read()
+        return LeaderInfo(None if office.vacant else office.node, office.epoch, office.generation, office.url or None)
+
+    def election(self) -> ElectionInfo:
+        """This node's belief."""
+        view = self._shell.view
+        held = self._office.held
+        return ElectionInfo(
+            node_id=self._node,
+            current_algorithm=self._settings.cluster.election_algorithm,
+            supported_algorithms=ALGORITHMS,
+            role=str(view.role),
+            is_leader=held is not None,
+            active=self._office.is_active,
+            leader_id=view.leader,
+            term=view.term,
+            epoch=held.epoch if held else self._pulse.epoch,
+            members=[member.id for member in view.members],
+            last_changes=[msgspec.to_builtins(change) for change in self._shell.changes[-20:]],
+        )
+
+    def cluster(self) -> dict[str, Any]:
+        """What this cluster is."""
+        cluster = self._settings.cluster
+        return {
+            "cluster_id": cluster.cluster_id,
+            "version": self._version,
+            "node_id": self._node,
+            "algorithm": cluster.election_algorithm,
+            "strategy": cluster.load_balancer_strategy,
+            "generation": self._pulse.generation,
+            "url": self._url(),
+            "started_at": self._started_at,
+        }
+
+    async def live(self) -> Health:
+        """The loops turn: this node's own, and those of its worker processes."""
+        now = time.monotonic()
+        parts = {"control_loop": "ok"}
+        if now - self._pulse.turned_s > LOOP_PATIENCE_S:
+            parts["control_loop"] = f"has not turned for {now - self._pulse.turned_s:.0f} s"
+        claiming = [worker for worker in self._supervisor.workers.values() if not worker.solo]
+        parts["workers"] = "ok" if claiming else "no worker process is running"
+        return Health(all(part == "ok" for part in parts.values()), parts)
+
+    async def ready(self) -> Health:
+        """Both stores answer, the index is whole, a worker is open."""
+        now = time.monotonic()
+        parts = {"redis": "ok", "mongodb": "ok", "index": "ok", "workers": "ok"}
+        if now - self._pulse.acknowledged_s > 3 * self._settings.worker.worker_beat.total_seconds() or self._redis.open:
+            parts["redis"] = "does not answer"
+        if self._mongo.open:
+            parts["mongodb"] = "does not answer"
+        else:
+            try:
+                await self._offices.read()
+            except StoreUnavailable as error:
+                parts["mongodb"] = str(error)
+        if self._pulse.state != READY:
+            parts["index"] = "is being rebuilt" if self._pulse.state else "is not there yet"
+        if not any(worker.open.is_set() for worker in self._supervisor.workers.values()):
+            parts["workers"] = "none is open yet"
+        return Health(all(part == "ok" for part in parts.values()), parts)
+
+    async def _counts(self) -> IndexCounts:
+        try:
+            async with self._redis.guard():
+                return await self._index.counts()
+        except StoreUnavailable:
+            raise
+        except QueueError as error:
+            raise StoreUnavailable("Redis", str(error)) from error

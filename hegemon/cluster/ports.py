@@ -1,0 +1,191 @@
+"""What a node offers to its API: two small ports. No Redis or MongoDB type crosses them; errors are `queue.errors`.
+
+`Jobs` is what callers do with jobs, `Observer` is what they may look at. `cluster.service` implements both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from hegemon.queue.jobs import Job, NewJob
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """An accepted job. `created` is False when an idempotency key gave back the job of an earlier request; `status` is
+    what it had when it was accepted, or has now."""
+
+    id: str
+    created: bool
+    status: str
+
+
+class JobFilter(msgspec.Struct, frozen=True):
+    """Which jobs to list; None means any."""
+
+    status: str | None = None
+    type: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Jobs, newest first, and the opaque cursor of the next page (None at the end)."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class DeadFilter(msgspec.Struct, frozen=True):
+    """Which dead letters to act on. `ids` and the others exclude each other; all None means every dead letter."""
+
+    ids: Sequence[str] | None = None
+    type: str | None = None
+    queue: str | None = None
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """One worker process as the stores know it."""
+
+    id: str
+    node: str
+    pid: int
+    slots: int
+    held: int
+    solo: bool
+    types: list[str]
+    started_at: int
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """One node. `alive` says whether its beat moved within its lease."""
+
+    id: str
+    incarnation: str
+    url: str
+    version: str
+    alive: bool
+    is_leader: bool
+    slots: int
+    held: int
+    strategy: str
+    started_at: int
+
+
+class ElectionInfo(msgspec.Struct, frozen=True):
+    """What this node believes about leadership. `active` means: holds the newest epoch and reaches both stores."""
+
+    node_id: str
+    current_algorithm: str
+    supported_algorithms: list[str]
+    role: str
+    is_leader: bool
+    active: bool
+    leader_id: str | None
+    term: int
+    epoch: int
+    members: list[str]
+    last_changes: list[dict[str, Any]]
+
+
+class LeaderInfo(msgspec.Struct, frozen=True):
+    """The office's present holder."""
+
+    leader_id: str | None
+    epoch: int
+    generation: int
+    url: str | None
+
+
+class QueueStats(msgspec.Struct, frozen=True):
+    """Counts in the index. `parked` jobs wait for a worker that handles their type."""
+
+    ready: int
+    delayed: int
+    held: int
+    parked: dict[str, int]
+
+
+class NodeStats(msgspec.Struct, frozen=True):
+    """The answering node."""
+
+    id: str
+    is_leader: bool
+    strategy: str
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """`jobs` holds a count for every status; counted at most once a second."""
+
+    jobs: dict[str, int]
+    queue: QueueStats
+    node: NodeStats
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A verdict with its parts: each part is "ok" or a sentence that says what is wrong."""
+
+    ok: bool
+    parts: dict[str, str]
+
+
+class Jobs(Protocol):
+    """What callers do with jobs. All raise `StoreUnavailable` (with retry_after_s) when a store does not answer."""
+
+    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+        """Accept one job; returns once its document is durable. InvalidJob, PayloadTooLarge, QueueFull, Overloaded,
+        IdempotencyKeyReused, IdempotencyKeyInFlight."""
+
+    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+        """Accept all or none, in one transaction; ids in order. Also BatchTooLarge. InvalidJob.field is
+        `jobs[i].name`.
+        """
+
+    async def get(self, job_id: str) -> Job:
+        """JobNotFound."""
+
+    async def list(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
+        """Newest first. InvalidJob(field="cursor") for a cursor that is not ours."""
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a live job, a running one too; JobNotFound, JobStateConflict when it has ended."""
+
+    async def retry(self, job_id: str) -> Job:
+        """Put a failed or cancelled job back as pending with fresh tries; JobNotFound, JobStateConflict."""
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job that has ended; JobNotFound, JobStateConflict for a live one (cancel it first)."""
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> Job:
+        """The job once it has ended, or as it is when the time is up; JobNotFound."""
+
+    async def requeue_dead(self, which: DeadFilter) -> int:
+        """Put dead letters back as pending; how many."""
+
+    async def purge_dead(self, which: DeadFilter) -> int:
+        """Remove dead letters for good; how many."""
+
+
+class Observer(Protocol):
+    """What callers may look at."""
+
+    async def stats(self) -> Stats: ...
+
+    async def workers(self) -> list[WorkerInfo]: ...
+
+    async def nodes(self) -> list[NodeInfo]: ...
+
+    async def leader(self) -> LeaderInfo: ...
+
+    def election(self) -> ElectionInfo: ...
+
+    def cluster(self) -> dict[str, Any]:
+        """cluster_id, version, node_id, algorithm, strategy, generation."""
+
+    async def live(self) -> Health:
+        """Is this process doing its work (its loops turn)? False means: restart it."""
+
+    async def ready(self) -> Health:
+        """Can it take requests now (stores, index)? False means: send them elsewhere, with Retry-After."""

@@ -1,0 +1,217 @@
+"""What a node offers to its API: the ports `Jobs` and `Observer`, put together from the queue, the office and the
+supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+
+from hegemon.cluster.ports import DeadFilter, JobFilter, JobPage, Submitted
+from hegemon.failpoints import failpoint
+from hegemon.queue.breaker import Breaker
+from hegemon.queue.clock import ClusterClock
+from hegemon.queue.entries import entry_text
+from hegemon.queue.errors import InvalidJob, JobNotFound, JobStateConflict, QueueError
+from hegemon.queue.index import MemberIndex
+from hegemon.queue.jobs import Document, Job, NewJob, Origin, from_document
+from hegemon.queue.queries import JobQueries
+from hegemon.queue.states import FINAL, LIVE, Status
+from hegemon.queue.store import JobStore
+from hegemon.queue.submit import Submitter
+
+log = structlog.get_logger(__name__)
+
+DEAD_PAGE: Final = 500
+WAITERS_MAX: Final = 5_000
+WAIT_FAST_S: Final = 0.02
+WAIT_SLOW_S: Final = 0.2
+
+
+class JobService:
+    """The port `Jobs`."""
+
+    def __init__(
+        self,
+        *,
+        submitter: Submitter,
+        store: JobStore,
+        queries: JobQueries,
+        index: MemberIndex,
+        clock: ClusterClock,
+        origin: Origin,
+        mongo_breaker: Breaker,
+        redis_breaker: Breaker,
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._queries = queries
+        self._index = index
+        self._clock = clock
+        self._origin = {"node": origin.node, "incarnation": origin.incarnation}
+        self._mongo = mongo_breaker
+        self._redis = redis_breaker
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+
+    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+        """See the port."""
+        job_id, created, status = await self._submitter.submit(job, scope=scope, idempotency_key=idempotency_key)
+        return Submitted(job_id, created, status)
+
+    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+        """See the port."""
+        return await self._submitter.submit_batch(jobs, scope=scope)
+
+    async def get(self, job_id: str) -> Job:
+        """See the port."""
+        return from_document(await self._document(job_id))
+
+    async def list(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
+        """See the port."""
+        query: Document = {}
+        if which.status is not None:
+            if which.status not in set(Status):
+                raise InvalidJob(f"status is one of {', '.join(Status)}", field="status")
+            query["status"] = which.status
+        if which.type is not None:
+            query["type"] = which.type
+        if which.queue is not None:
+            query["queue"] = which.queue
+        if which.tag is not None:
+            query["tags"] = which.tag
+        async with self._mongo.guard():
+            documents, following = await self._queries.page(query, limit=limit, cursor=cursor)
+        return JobPage([from_document(document) for document in documents], following)
+
+    async def cancel(self, job_id: str) -> Job:
+        """See the port. Order: make it undispatchable, record it, tell the worker that holds it; the first two are
+        checked upon by the leader, should this process die in between."""
+        document = await self._document(job_id)
+        self._must(document, LIVE, "it has ended already")
+        async with self._redis.guard():
+            holder = await self._index.cancel(job_id, entry_text(document), self._clock.now_ms())
+        failpoint("cancel.after_tombstone")
+        async with self._mongo.guard():
+            before = await self._store.cancel(job_id, self._clock.now_ms())
+        failpoint("cancel.after_write")
+        after = await self._document(job_id)
+        if before is None:
+            self._must(after, {Status.CANCELLED}, "it has ended already")
+        if holder:
+            try:
+                async with self._redis.guard():
+                    await self._index.cancel_held(holder, job_id)
+            except QueueError as error:
+                # It is cancelled; its handler runs to its end for nothing, and its result is refused.
+                log.warning("cancel_not_delivered", job=job_id, worker=holder, reason=str(error))
+        return from_document(after)
+
+    async def retry(self, job_id: str) -> Job:
+        """See the port."""
+        document = await self._document(job_id)
+        self._must(document, {Status.FAILED, Status.CANCELLED}, "only a failed or cancelled job can be retried")
+        await self._revive([job_id])
+        return from_document(await self._document(job_id))
+
+    async def delete(self, job_id: str) -> None:
+        """See the port."""
+        document = await self._document(job_id)
+        self._must(document, FINAL, "it is live: cancel it first")
+        async with self._mongo.guard():
+            await self._queries.remove({"_id": job_id}, "request")
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> Job:
+        """See the port."""
+        document = await self._document(job_id)
+        if document["status"] in LIVE and timeout_s > 0:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(job_id, []).append(future)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await future
+            except TimeoutError:
+                pass
+            finally:
+                if futures := self._waiting.get(job_id):
+                    futures.remove(future)
+                    if not futures:
+                        del self._waiting[job_id]
+            document = await self._document(job_id)
+        return from_document(document)
+
+    async def requeue_dead(self, which: DeadFilter) -> int:
+        """See the port."""
+        return await self._each_dead(which, self._revive)
+
+    async def purge_dead(self, which: DeadFilter) -> int:
+        """See the port."""
+
+        async def remove(ids: Sequence[str]) -> int:
+            async with self._mongo.guard():
+                return await self._queries.remove({"_id": {"$in": list(ids)}, "status": Status.FAILED.value}, "request")
+
+        return await self._each_dead(which, remove)
+
+    async def run(self) -> None:
+        """Answer waiters: one query for all of them, more often while somebody has just come."""
+        while True:
+            await asyncio.sleep(WAIT_FAST_S if len(self._waiting) <= 100 else WAIT_SLOW_S)
+            if not self._waiting:
+                continue
+            try:
+                ended = await self._queries.ended(list(self._waiting)[:WAITERS_MAX])
+            except QueueError:
+                await asyncio.sleep(WAIT_SLOW_S)
+                continue
+            for job_id in ended:
+                for future in self._waiting.get(job_id, ()):
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _revive(self, ids: Sequence[str]) -> int:
+        now = self._clock.now_ms()
+        seq = self._submitter.seq.next(now)
+        async with self._mongo.guard():
+            revived = await self._store.revive(ids, self._origin, seq, now)
+        failpoint("requeue.after_write")
+        self._submitter.enqueue_again(ids)
+        return revived
+
+    async def _each_dead(self, which: DeadFilter, act: Any) -> int:
+        query: Document = {"status": Status.FAILED.value}
+        if which.ids is not None:
+            query["_id"] = {"$in": list(which.ids)}
+        if which.type is not None:
+            query["type"] = which.type
+        if which.queue is not None:
+            query["queue"] = which.queue
+        # Those that fail again while this goes on have a later place: one pass over what was dead when it began.
+        last, count = "", 0
+        bound = time.monotonic() + 60.0
+        while time.monotonic() < bound:
+            narrowed = query if which.ids is not None else query | {"_id": {"$gt": last}}
+            async with self._mongo.guard():
+                ids = await self._queries.ids(narrowed, DEAD_PAGE)
+            if not ids:
+                break
+            count += await act(ids)
+            last = ids[-1]
+            if len(ids) < DEAD_PAGE or which.ids is not None:
+                break
+        return count
+
+    async def _document(self, job_id: str) -> Document:
+        async with self._mongo.guard():
+            document = await self._queries.get(job_id)
+        if document is None:
+            raise JobNotFound(f"there is no job {job_id}")
+        return document
+
+    @staticmethod
+    def _must(document: Document, statuses: frozenset[Status] | set[Status], why: str) -> None:
+        if document["status"] not in statuses:
+            raise JobStateConflict(f"the job is {document['status']}: {why}", status=document["status"])

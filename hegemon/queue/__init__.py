@@ -1,0 +1,1 @@
+"""The job model, its store in MongoDB and its index in Redis."""

@@ -1,0 +1,35 @@
+"""The cluster's one clock: Redis TIME, never falling, carried by a monotonic offset while Redis is away.
+
+No stored time comes from a node's own wall clock, except before the first contact with Redis. A reading that lies
+behind what was already handed out holds the clock still until Redis has caught up.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class ClusterClock:
+    """`now_ms()` for everything that is stored or due. One per process; `observe` is fed by the scripts that return
+    TIME.
+    """
+
+    __slots__ = ("_base_ms", "_base_s", "_last_ms")
+
+    def __init__(self) -> None:
+        self._base_ms = time.time() * 1000.0
+        self._base_s = time.monotonic()
+        self._last_ms = 0
+
+    def observe(self, redis_ms: float, asked_at_s: float, answered_at_s: float) -> None:
+        """Take a reading of Redis TIME (ms) that was made between two monotonic moments: the middle is the best
+        guess.
+        """
+        self._base_ms = redis_ms
+        self._base_s = (asked_at_s + answered_at_s) / 2
+
+    def now_ms(self) -> int:
+        """UTC milliseconds, never less than before."""
+        now = int(self._base_ms + (time.monotonic() - self._base_s) * 1000.0)
+        self._last_ms = max(self._last_ms, now)
+        return self._last_ms

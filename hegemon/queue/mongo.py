@@ -1,0 +1,107 @@
+"""The one place that knows the MongoDB driver. Motor today; PyMongo's own async client is the same calls (ADR 0002).
+
+Every write waits for the majority's journal, every read sees what the majority has, every call has a deadline, and
+driver errors leave this package as `StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WTimeoutError,
+)
+
+from hegemon.queue.errors import StoreUnavailable
+
+type_name = "MongoDB"
+
+Client = AsyncIOMotorClient[dict[str, Any]]
+Database = AsyncIOMotorDatabase[dict[str, Any]]
+Collection = AsyncIOMotorCollection[dict[str, Any]]
+Session = AsyncIOMotorClientSession
+
+# Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
+_PASSING_CODES = frozenset(
+    {6, 7, 50, 64, 89, 91, 112, 133, 134, 189, 202, 211, 222, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
+)
+
+
+def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
+    """A client whose calls each end within `timeout`; nothing is sent until the first call."""
+    milliseconds = int(timeout.total_seconds() * 1000)
+    return AsyncIOMotorClient(
+        uri,
+        timeoutMS=milliseconds,
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        retryWrites=True,
+        retryReads=True,
+        tz_aware=False,
+        maxPoolSize=32,
+        appname="hegemon",
+        **options,
+    )
+
+
+def unavailable(error: PyMongoError) -> bool:
+    """Whether the store may answer later: the network, a change of primary, a time-out, a full disk."""
+    if isinstance(error, (AutoReconnect, ConnectionFailure, NotPrimaryError, ExecutionTimeout, WTimeoutError)):
+        return True
+    if isinstance(error, (WriteConcernError, OperationFailure)):
+        details = error.details or {}
+        concern = details.get("writeConcernErrors") or []
+        codes = {error.code, *(item.get("code") for item in concern)}
+        codes |= {item.get("code") for item in details.get("writeErrors", ())}
+        return bool(codes & _PASSING_CODES) or error.has_error_label("RetryableWriteError") or error.timeout
+    return isinstance(error, InvalidOperation) and "close" in str(error).lower()
+
+
+def translate(error: PyMongoError) -> StoreUnavailable | PyMongoError:
+    """The error to raise in place of the driver's."""
+    if isinstance(error, ConfigurationError) and not isinstance(error, OperationFailure):
+        return StoreUnavailable("MongoDB", f"MONGODB_URI cannot be used: {error}")
+    return StoreUnavailable("MongoDB", f"MongoDB does not answer: {_short(error)}") if unavailable(error) else error
+
+
+def _short(error: BaseException) -> str:
+    return str(error).split(", Timeout:")[0].split(", full error")[0][:200]
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turn driver errors of the enclosed calls into ours, the cause kept."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise translate(error) from error
+
+
+@asynccontextmanager
+async def transaction(client: Client) -> AsyncIterator[Session]:
+    """One transaction: commits at the end of the block, aborts on an error. An unknown commit is the caller's to
+    settle.
+    """
+    async with await client.start_session() as session, session.start_transaction():
+        yield session

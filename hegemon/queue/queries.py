@@ -1,0 +1,183 @@
+"""Reading jobs and removing them: everything on the collection that does not move a job through its life."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import ASCENDING, DESCENDING
+
+from hegemon.queue import mongo
+from hegemon.queue.errors import InvalidJob, WrongStore
+from hegemon.queue.ids import floor_id, is_id
+from hegemon.queue.jobs import Document
+from hegemon.queue.states import FINAL, LIVE, Status
+
+LAYOUT: Final = 1
+_PAGE: Final = 1000
+
+
+class JobQueries:
+    """Reads and removals on the collection `jobs`, and the set-up of the database."""
+
+    def __init__(self, client: mongo.Client, database: mongo.Database) -> None:
+        self._client = client
+        self._database = database
+        self.jobs = database.get_collection("jobs")
+        self._meta = database.get_collection("cluster")
+
+    async def prepare(self, cluster_id: str, algorithm: str) -> None:
+        """Create the indexes and claim the database for this cluster; raises `WrongStore` if it is another's.
+
+        Every index costs each write: these three earn it. `status` serves dead letters, counts, pruning and rebuilds;
+        the other two are partial and cost nothing for jobs without a key or tags.
+        """
+        async with mongo.translated():
+            await self.jobs.create_index([("status", ASCENDING), ("_id", DESCENDING)])
+            await self.jobs.create_index(
+                [("scope", ASCENDING), ("idempotency.key", ASCENDING)],
+                unique=True,
+                partialFilterExpression={"idempotency.key": {"$exists": True}},
+            )
+            await self.jobs.create_index(
+                [("tags", ASCENDING), ("_id", DESCENDING)], partialFilterExpression={"tags": {"$exists": True}}
+            )
+            mine = {"cluster_id": cluster_id, "algorithm": algorithm, "layout": LAYOUT}
+            await self._meta.update_one({"_id": "identity"}, {"$setOnInsert": mine}, upsert=True)
+            found = await self._meta.find_one({"_id": "identity"}) or {}
+        for field, name in (("cluster_id", "CLUSTER_ID"), ("algorithm", "ELECTION_ALGORITHM"), ("layout", "layout")):
+            if found.get(field) != mine[field]:
+                raise WrongStore(
+                    f"this database belongs to a cluster with {name}={found.get(field)!r}, "
+                    f"this node has {mine[field]!r}; "
+                    f"use another MONGODB_DATABASE or set {name} to match"
+                )
+
+    async def get(self, job_id: str) -> Document | None:
+        """The document, None if there is none."""
+        if not is_id(job_id):
+            return None
+        async with mongo.translated():
+            found: Document | None = await self.jobs.find_one({"_id": job_id})
+        return found
+
+    async def many(self, ids: Sequence[str], fields: Mapping[str, int] | None = None) -> dict[str, Document]:
+        """Documents by id."""
+        async with mongo.translated():
+            cursor = self.jobs.find({"_id": {"$in": list(ids)}}, fields)
+            return {document["_id"]: document async for document in cursor}
+
+    async def by_key(self, scope: str, key: str) -> Document | None:
+        """The job that an idempotency key stands for."""
+        async with mongo.translated():
+            found: Document | None = await self.jobs.find_one({"scope": scope, "idempotency.key": key})
+        return found
+
+    async def page(
+        self, which: Mapping[str, Any], *, limit: int, cursor: str | None
+    ) -> tuple[list[Document], str | None]:
+        """Newest first, by keyset: inserts while paging neither repeat nor hide a job."""
+        query: Document = dict(which)
+        if cursor is not None:
+            query["_id"] = {"$lt": _decode_cursor(cursor)}
+        async with mongo.translated():
+            found = await self.jobs.find(query).sort("_id", DESCENDING).limit(limit + 1).to_list(limit + 1)
+        more = len(found) > limit
+        found = found[:limit]
+        return found, _encode_cursor(found[-1]["_id"]) if more and found else None
+
+    async def counts(self) -> dict[str, int]:
+        """Jobs by status, zeros included; a covered scan of the status index."""
+        async with mongo.translated():
+            cursor = self.jobs.aggregate([{"$group": {"_id": "$status", "n": {"$sum": 1}}}], hint="status_1__id_-1")
+            counted = {item["_id"]: item["n"] async for item in cursor}
+        return {status.value: counted.get(status.value, 0) for status in Status}
+
+    async def ended(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids have ended or are gone."""
+        async with mongo.translated():
+            cursor = self.jobs.find({"_id": {"$in": list(ids)}, "status": {"$in": sorted(LIVE)}}, {"_id": 1})
+            live = {document["_id"] async for document in cursor}
+        return set(ids) - live
+
+    async def live_in_order(self) -> AsyncIterator[list[str]]:
+        """Ids of all live jobs in the order of `seq`, in pages; for a rebuild. Sorted by the server, on disk if need
+        be.
+        """
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"status": {"$in": sorted(LIVE)}}},
+            {"$project": {"seq": 1}},
+            {"$sort": {"seq": 1, "_id": 1}},
+        ]
+        page: list[str] = []
+        async with mongo.translated():
+            async for document in self.jobs.aggregate(pipeline, allowDiskUse=True, batchSize=_PAGE):
+                page.append(document["_id"])
+                if len(page) == _PAGE:
+                    yield page
+                    page = []
+        if page:
+            yield page
+
+    async def live_of(self, incarnation: str) -> AsyncIterator[list[str]]:
+        """Ids of live jobs that this node incarnation must have indexed, in pages; for the sweep after its death."""
+        last = ""
+        while True:
+            query: Document = {"status": {"$in": sorted(LIVE)}, "origin.incarnation": incarnation, "_id": {"$gt": last}}
+            async with mongo.translated():
+                found = await self.jobs.find(query, {"_id": 1}).sort("_id", ASCENDING).limit(_PAGE).to_list(_PAGE)
+            if not found:
+                return
+            last = found[-1]["_id"]
+            yield [document["_id"] for document in found]
+
+    async def live_page(self, after_id: str, before_ms: int, limit: int) -> list[str]:
+        """Ids of live jobs accepted before `before_ms`, upwards from `after_id`."""
+        query: Document = {"status": {"$in": sorted(LIVE)}, "_id": {"$gt": after_id, "$lt": floor_id(before_ms)}}
+        return await self.ids(query, limit)
+
+    async def ids(self, which: Mapping[str, Any], limit: int) -> list[str]:
+        """At most `limit` ids, oldest first."""
+        async with mongo.translated():
+            found = await self.jobs.find(dict(which), {"_id": 1}).sort("_id", ASCENDING).limit(limit).to_list(limit)
+        return [document["_id"] for document in found]
+
+    async def remove(self, which: Mapping[str, Any], reason: str) -> int:
+        """Delete ended jobs and add their number to the books, in one transaction. `which` is narrowed to final
+        states.
+        """
+        query = {"status": {"$in": sorted(FINAL)}, **which}
+        async with mongo.translated(), mongo.transaction(self._client) as session:
+            result = await self.jobs.delete_many(query, session=session)
+            if result.deleted_count:
+                await self._meta.update_one(
+                    {"_id": "removed"}, {"$inc": {reason: result.deleted_count}}, upsert=True, session=session
+                )
+        return result.deleted_count
+
+    async def prune(self, status: Status, before_ms: int, after_id: str, limit: int = _PAGE) -> tuple[int, str | None]:
+        """Remove up to `limit` jobs in `status` that ended before `before_ms`, walking ids upwards from `after_id`.
+        Returns (removed, the id to go on from, None when the walk is over)."""
+        query: Document = {"status": status.value, "_id": {"$gt": after_id, "$lt": floor_id(before_ms)}}
+        async with mongo.translated():
+            found = await self.jobs.find(query, {"completed_at": 1}).sort("_id", ASCENDING).limit(limit).to_list(limit)
+        old = [document["_id"] for document in found if document.get("completed_at", before_ms) < before_ms]
+        removed = await self.remove({"_id": {"$in": old}, "status": status.value}, "retention") if old else 0
+        return removed, found[-1]["_id"] if len(found) == limit else None
+
+
+def _encode_cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(b"1" + bytes.fromhex(job_id.replace("-", ""))).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError:
+        data = b""
+    text = data[1:].hex()
+    job_id = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    if data[:1] != b"1" or not is_id(job_id):
+        raise InvalidJob("this cursor is not one that a page of jobs gave", field="cursor")
+    return job_id

@@ -1,0 +1,374 @@
+"""Accepting jobs: group commit into MongoDB, then one script a group into the index.
+
+A caller is answered when the document is durable; the index follows. What was being written while others waited forms
+the next group, so that one write serves all who came meanwhile. Every buffer has a bound; beyond it callers get
+`Overloaded` or `QueueFull`.
+
+    offered ──insert (group)──> durable, caller answered ──index_add (group n)──> indexed
+                 │ unknown                                     │ refused: rebuild           │ reply lost: group n again
+                 └─> doubtful: read back until settled          └─> probe, read, add what lives as a new group
+
+The re-add rule, here and in the leader's recoveries: first see that the body is absent, then read the document from the
+majority, and only if it lives index it. A worker writes its end to MongoDB before it removes the body, so what is
+absent
+and lives has not run to an end. A submitter's group number is applied once, however late its first sending arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from hegemon.failpoints import failpoint
+from hegemon.queue.breaker import Breaker
+from hegemon.queue.clock import ClusterClock
+from hegemon.queue.entries import encode_body, entry_text
+from hegemon.queue.errors import (
+    BatchTooLarge,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    IncarnationClosed,
+    IndexRefused,
+    InvalidJob,
+    OutcomeUnknown,
+    Overloaded,
+    PayloadTooLarge,
+    QueueError,
+    QueueFull,
+    StoreUnavailable,
+)
+from hegemon.queue.ids import IdSource
+from hegemon.queue.index import MemberIndex
+from hegemon.queue.jobs import Document, NewJob, Origin, body_digest, new_document
+from hegemon.queue.queries import JobQueries
+from hegemon.queue.states import LIVE
+from hegemon.queue.store import JobStore
+
+GROUP_MAX: Final = 1000
+# After this long between insert and index others may have acted on the job: read it again first.
+_STALE_S: Final = 5.0
+_BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of acceptance: jobs in the index, submissions on their way to it, jobs in a batch, bytes in a payload."""
+
+    depth_max: int = 2_000_000
+    buffer_max: int = 10_000
+    batch_max: int = 1000
+    payload_bytes_max: int = 1 << 20
+
+
+class _Offer(msgspec.Struct, eq=False):
+    document: Document
+    answer: asyncio.Future[str | None]
+
+
+class SeqSource:
+    """Numbers that give FIFO within a priority: thousandths of a ms of the cluster clock, only growing in a process.
+    They stay below 2**53, so that Lua and sorted sets compare them exactly."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, now_ms: int) -> int:
+        """A number for something eligible from `now_ms`."""
+        self._last = max(self._last + 1, now_ms * 1000)
+        return self._last
+
+
+def due_seq(due_ms: int) -> int:
+    """The number of something eligible from a later time."""
+    return due_ms * 1000
+
+
+class Submitter:
+    """One per node. `run()` must be running; `submit` and `submit_batch` are called from the API's tasks."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        queries: JobQueries,
+        index: MemberIndex,
+        clock: ClusterClock,
+        origin: Origin,
+        cluster_id: str,
+        limits: Limits,
+        mongo_breaker: Breaker,
+        redis_breaker: Breaker,
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._index = index
+        self._clock = clock
+        self._origin = origin
+        self._cluster_id = cluster_id
+        self._limits = limits
+        self._mongo = mongo_breaker
+        self._redis = redis_breaker
+        self._ids = IdSource()
+        self.seq = SeqSource()
+        self._offers: deque[_Offer] = deque()
+        self._offered = asyncio.Event()
+        self._unindexed: deque[tuple[Document, float]] = deque()
+        self._to_index = asyncio.Event()
+        self._again: deque[str] = deque()
+        self._doubtful: dict[str, float] = {}
+        self._keys: set[tuple[str, str]] = set()
+        self._group = 0
+        self._generation_tried = 0
+        self.depth = 0
+
+    # -- called by the API ---------------------------------------------------------------------------------------------
+
+    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> tuple[str, bool, str]:
+        """(id, created, status). Durable when it returns."""
+        self._admit(1)
+        document = self._document(job, scope, idempotency_key)
+        if idempotency_key is None:
+            await self._offer(document)
+            return document["_id"], True, document["status"]
+        key = (scope, idempotency_key)
+        if key in self._keys:
+            raise IdempotencyKeyInFlight(retry_after_s=1.0)
+        self._keys.add(key)
+        try:
+            if await self._offer(document) is None:
+                return document["_id"], True, document["status"]
+            earlier = await self._replayed(job, scope, idempotency_key)
+            return earlier["_id"], False, earlier["status"]
+        finally:
+            self._keys.discard(key)
+
+    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+        """Ids in order; all jobs are durable, or none is."""
+        if len(jobs) > self._limits.batch_max:
+            raise BatchTooLarge(f"{len(jobs)} jobs in a batch; at most {self._limits.batch_max} (MAX_BATCH_SIZE)")
+        if not jobs:
+            raise InvalidJob("a batch needs at least one job", field="jobs")
+        self._admit(len(jobs))
+        documents = []
+        for i, job in enumerate(jobs):
+            try:
+                documents.append(self._document(job, scope, None))
+            except InvalidJob as error:
+                raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}" if error.field else None) from error
+            except PayloadTooLarge as error:
+                raise PayloadTooLarge(f"jobs[{i}]: {error}") from error
+        failpoint("submit.before_insert")
+        ids: list[str] = [document["_id"] for document in documents]
+        try:
+            async with self._mongo.guard():
+                await self._store.insert_batch(documents)
+        except OutcomeUnknown:
+            self._doubt(ids)
+            raise
+        failpoint("submit.after_insert")
+        self.enqueue(documents)
+        return ids
+
+    def enqueue(self, documents: Sequence[Document]) -> None:
+        """Index documents that are durable and carry this node's origin."""
+        now = time.monotonic()
+        self._unindexed.extend((document, now) for document in documents)
+        self._to_index.set()
+
+    def enqueue_again(self, ids: Sequence[str]) -> None:
+        """Index these ids by the re-add rule: revived dead letters, and documents found after a doubt."""
+        self._again.extend(ids)
+        self._to_index.set()
+
+    def idle(self) -> bool:
+        """Whether nothing is on its way: a node may go without leaving work for the sweep."""
+        return not (self._offers or self._unindexed or self._again or self._doubtful)
+
+    def _admit(self, n: int) -> None:
+        self._mongo.check()
+        self._redis.check()
+        buffered = len(self._offers) + len(self._unindexed) + len(self._again) + len(self._doubtful)
+        if buffered + n > self._limits.buffer_max:
+            raise Overloaded(retry_after_s=1.0)
+        if self.depth + buffered + n > self._limits.depth_max:
+            raise QueueFull(
+                f"the queue holds {self.depth} jobs (MAX_QUEUE_DEPTH={self._limits.depth_max})", retry_after_s=5.0
+            )
+
+    def _document(self, job: NewJob, scope: str, idempotency_key: str | None) -> Document:
+        if len(job.payload) > self._limits.payload_bytes_max:
+            raise PayloadTooLarge(
+                f"the payload has {len(job.payload)} bytes; at most {self._limits.payload_bytes_max} "
+                "(MAX_PAYLOAD_SIZE): "
+                "store large data elsewhere and send a reference"
+            )
+        now = self._clock.now_ms()
+        document = new_document(
+            job,
+            job_id=self._ids.next(now),
+            seq=self.seq.next(now),
+            now_ms=now,
+            origin=self._origin,
+            cluster_id=self._cluster_id,
+            scope=scope,
+            idempotency_key=idempotency_key,
+        )
+        if "due" in document:
+            document["seq"] = due_seq(document["due"])
+        return document
+
+    async def _offer(self, document: Document) -> str | None:
+        offer = _Offer(document, asyncio.get_running_loop().create_future())
+        self._offers.append(offer)
+        self._offered.set()
+        outcome = await offer.answer
+        if outcome == "unknown":
+            raise OutcomeUnknown("MongoDB")
+        return outcome
+
+    async def _replayed(self, job: NewJob, scope: str, key: str) -> Document:
+        async with self._mongo.guard():
+            earlier = await self._queries.by_key(scope, key)
+        if earlier is None:
+            raise IdempotencyKeyInFlight(retry_after_s=1.0)
+        if bytes(earlier["idempotency"]["digest"]) != body_digest(job):
+            raise IdempotencyKeyReused
+        return earlier
+
+    def _doubt(self, ids: Sequence[str]) -> None:
+        now = time.monotonic()
+        self._doubtful.update(dict.fromkeys(ids, now))
+
+    # -- loops ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Insert, index and settle until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._insert_loop(), name="submit-insert")
+            group.create_task(self._index_loop(), name="submit-index")
+            group.create_task(self._doubt_loop(), name="submit-doubt")
+
+    async def _insert_loop(self) -> None:
+        while True:
+            await self._offered.wait()
+            offers = [self._offers.popleft() for _ in range(min(len(self._offers), GROUP_MAX))]
+            if not offers:
+                self._offered.clear()
+                continue
+            failpoint("submit.before_insert")
+            try:
+                async with self._mongo.guard():
+                    outcome = await self._insert(offers)
+            except OutcomeUnknown as error:
+                self._doubt([offer.document["_id"] for offer in offers])
+                self._reject(offers, error)
+            except Exception as error:  # noqa: BLE001 - every caller gets its answer, whatever it is
+                self._reject(offers, error)
+            else:
+                failpoint("submit.after_insert")
+                self._doubt([o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"])
+                self.enqueue([o.document for o, item in zip(offers, outcome, strict=True) if item is None])
+                for offer, item in zip(offers, outcome, strict=True):
+                    if not offer.answer.done():
+                        offer.answer.set_result(item)
+
+    async def _insert(self, offers: Sequence[_Offer]) -> list[str | None]:
+        outcome = await self._store.insert([offer.document for offer in offers])
+        if all(item == "unknown" for item in outcome):
+            raise OutcomeUnknown("MongoDB")
+        return outcome
+
+    @staticmethod
+    def _reject(offers: Sequence[_Offer], error: Exception) -> None:
+        for offer in offers:
+            if not offer.answer.done():
+                # Each caller raises an instance of its own: a shared one would collect their tracebacks.
+                own = OutcomeUnknown("MongoDB") if isinstance(error, OutcomeUnknown) else error
+                offer.answer.set_exception(own)
+
+    async def _index_loop(self) -> None:
+        failures = 0
+        while True:
+            if not (self._unindexed or self._again):
+                self._to_index.clear()
+                await self._to_index.wait()
+            try:
+                await self._index_some()
+                failures = 0
+            except (IndexRefused, IncarnationClosed):
+                # A rebuild is going on, or has taken place: it may have indexed these documents, or not.
+                self._again.extend(document["_id"] for document, _ in self._unindexed)
+                self._unindexed.clear()
+                await asyncio.sleep(0.05)
+            except QueueError:
+                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+
+    async def _index_some(self) -> None:
+        if self._index.generation == 0:
+            raise IndexRefused
+        if self._unindexed:
+            oldest = self._unindexed[0][1]
+            count = min(len(self._unindexed), GROUP_MAX)
+            documents = [self._unindexed[i][0] for i in range(count)]
+            if time.monotonic() - oldest > _STALE_S or self._generation_tried not in (0, self._index.generation):
+                documents = await self._living([document["_id"] for document in documents])
+            await self._add(documents)
+            for _ in range(count):
+                self._unindexed.popleft()
+            failpoint("submit.after_index")
+        if self._again:
+            ids = [self._again[i] for i in range(min(len(self._again), GROUP_MAX))]
+            await self._add(await self._living(ids))
+            for _ in ids:
+                self._again.popleft()
+
+    async def _add(self, documents: Sequence[Document]) -> None:
+        if not documents:
+            return
+        generation = self._index.generation
+        jobs = [(entry_text(d), encode_body(d), d.get("due")) for d in documents]
+        self._group += 1
+        self._generation_tried = generation
+        while True:
+            try:
+                async with self._redis.guard():
+                    _, self.depth = await self._index.add(self._origin.incarnation, self._group, jobs)
+                return
+            except StoreUnavailable:
+                # The reply may have been lost: the same group again is applied at most once.
+                await asyncio.sleep(_BACKOFF_S[-1])
+                if self._index.generation != generation:
+                    raise IndexRefused from None
+
+    async def _living(self, ids: Sequence[str]) -> list[Document]:
+        """Documents that live and whose present attempt the index does not hold."""
+        async with self._redis.guard():
+            indexed = await self._index.probe(ids)
+        async with self._mongo.guard():
+            found = await self._queries.many(ids)
+        return [found[i] for i in ids if i in found and found[i]["status"] in LIVE and found[i]["attempt"] > indexed[i]]
+
+    async def _doubt_loop(self) -> None:
+        """Writes whose outcome is unknown: look until each has shown up or a minute has passed (the audit has the
+        rest).
+        """
+        while True:
+            await asyncio.sleep(0.5)
+            if not self._doubtful:
+                continue
+            ids = list(self._doubtful)[:GROUP_MAX]
+            with contextlib.suppress(StoreUnavailable):
+                present = await self._store.present(ids)
+                now = time.monotonic()
+                for job_id in ids:
+                    if job_id in present or now - self._doubtful[job_id] > 60.0:
+                        del self._doubtful[job_id]
+                self.enqueue_again([job_id for job_id in ids if job_id in present])

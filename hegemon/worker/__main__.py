@@ -1,0 +1,5 @@
+"""`python -m hegemon.worker`: see `process`."""
+
+from hegemon.worker.process import main
+
+main()

@@ -1,0 +1,267 @@
+"""Running handlers: one task or thread a job, its timeouts, and what its end means. No store is touched here.
+
+take ─> ready to start ──lease holds, slot free──> running ──returns──> Completion
+             │ expired, payload wrong                │  ├─raises──> Failure (again later, or given up)
+             └──> Failure, given up, never started   │  └─cancelled on request──> nothing to record
+                                                     └─soft timeout: cancelled / asked to stop ─> Failure "timeout"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import random
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+
+from hegemon.failpoints import failpoint
+from hegemon.queue.clock import ClusterClock
+from hegemon.queue.entries import Body, Entry
+from hegemon.queue.retry import Reject, Retry, RetryPolicy, RetryRule
+from hegemon.queue.store import Completion, Failure
+from hegemon.queue.submit import due_seq
+from hegemon.worker.board import Board
+from hegemon.worker.context import Context, Voice
+from hegemon.worker.registry import Handler, InvalidPayload
+
+TRACEBACK_MAX: Final = 8_000
+MESSAGE_MAX: Final = 2_000
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A job in this process's hands."""
+
+    entry: Entry
+    body: Body
+
+
+class Run(msgspec.Struct, eq=False):
+    """A job that runs. `future` is its task, or its thread's future."""
+
+    job: Taken
+    voice: Voice
+    slot: int
+    started_s: float
+    started_ms: int
+    soft_s: float
+    future: asyncio.Future[Any] | None = None
+    ending: str | None = None
+    marked: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a job ended here: at most one of completion and failure; neither when a cancellation was recorded elsewhere.
+    `again` is the body of the next attempt."""
+
+    job: Taken
+    completion: Completion | None = None
+    failure: Failure | None = None
+    again: Body | None = None
+
+
+class Executor:
+    """Starts jobs in free slots and reports each end once, to `ended`."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        clock: ClusterClock,
+        handlers: dict[str, Handler],
+        policy: RetryPolicy,
+        grace_ms: int,
+        result_bytes_max: int,
+        max_retries: int,
+        timeout_ms: int,
+        ended: Callable[[Outcome], None],
+        rng: random.Random,
+    ) -> None:
+        self._board = board
+        self._clock = clock
+        self._handlers = handlers
+        self._policy = policy
+        self._grace_s = grace_ms / 1000
+        self._result_bytes_max = result_bytes_max
+        self._max_retries = max_retries
+        self._timeout_ms = timeout_ms
+        self._ended = ended
+        self._rng = rng
+        self._free = list(range(board.slots - 1, -1, -1))
+        self._threads = ThreadPoolExecutor(max_workers=board.slots, thread_name_prefix="handler")
+        self.running: dict[str, Run] = {}
+
+    @property
+    def free(self) -> int:
+        """Slots without a job."""
+        return len(self._free)
+
+    def start(self, job: Taken) -> bool:
+        """Start a job in a free slot, or report at once why it cannot run. False if the lease does not hold."""
+        body = job.body
+        now_ms = self._clock.now_ms()
+        if body.expires_at is not None and now_ms >= body.expires_at:
+            self._refuse(job, "expired", {"type": "Expired", "message": "its expires_at passed before it could start"})
+            return True
+        handler = self._handlers.get(body.type)
+        if handler is None:
+            self._refuse(job, "no_handler", {"type": "NoHandler", "message": f"no handler for type {body.type!r} here"})
+            return True
+        try:
+            arguments = handler.arguments(body.payload or b"{}")
+        except InvalidPayload as error:
+            self._refuse(job, "invalid_payload", {"type": "InvalidPayload", "message": str(error)})
+            return True
+        voice = Voice()
+        if handler.context is not None:
+            entry = job.entry
+            arguments[handler.context] = Context(
+                entry.id, body.type, body.queue, entry.attempt, body.failures, body.tags, voice=voice
+            )
+        timeout_ms = self._timeout_of(body, handler)
+        started_s = time.monotonic()
+        # The last look before user code runs: whoever was stopped longer than its lease must not start anything.
+        if started_s >= self._board.lease_s():
+            return False
+        soft_s = started_s + timeout_ms / 1000
+        slot = self._free.pop()
+        self._board.start(slot, job.entry.id, job.entry.attempt, started_s, soft_s + self._grace_s)
+        run = Run(job, voice, slot, started_s, now_ms, soft_s)
+        self.running[job.entry.id] = run
+        loop = asyncio.get_running_loop()
+        if handler.is_async:
+            run.future = loop.create_task(_contained(handler.function, arguments))
+        else:
+            call = functools.partial(contextvars.copy_context().run, functools.partial(handler.function, **arguments))
+            run.future = loop.run_in_executor(self._threads, call)
+        run.future.add_done_callback(functools.partial(self._done, run))
+        return True
+
+    def cancel(self, job_id: str, why: str = "cancelled") -> None:
+        """Stop a running job: an async handler is cancelled, a thread is asked to stop."""
+        run = self.running.get(job_id)
+        if run is not None and run.ending is None:
+            run.ending = why
+            run.voice.cancelled.set()
+            if isinstance(run.future, asyncio.Task):
+                run.future.cancel()
+
+    def expire(self, now_s: float) -> None:
+        """Apply soft timeouts. What is stuck beyond its hard deadline is the supervisor's."""
+        for run in list(self.running.values()):
+            if now_s >= run.soft_s:
+                self.cancel(run.job.entry.id, "timeout")
+
+    def close(self) -> None:
+        """Start no thread any more; those that run die with the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _timeout_of(self, body: Body, handler: Handler) -> int:
+        return body.timeout_ms or handler.timeout_ms or self._timeout_ms
+
+    def _refuse(self, job: Taken, outcome: str, error: dict[str, Any]) -> None:
+        failure = Failure(job.entry.id, job.entry.attempt, outcome, error, None, self._clock.now_ms(), counts=False)
+        self._ended(Outcome(job, failure=failure))
+
+    def _done(self, run: Run, future: asyncio.Future[Any]) -> None:
+        self._board.end(run.slot)
+        self._free.append(run.slot)
+        del self.running[run.job.entry.id]
+        failpoint("run.before_finish")
+        if run.ending == "cancelled":
+            if not future.cancelled():
+                future.exception()
+            self._ended(Outcome(run.job))
+        elif future.cancelled():
+            self._ended(self._failed(run, None))
+        elif (error := future.exception()) is not None:
+            self._ended(self._failed(run, error))
+        else:
+            self._ended(self._returned(run, future.result()))
+
+    def _returned(self, run: Run, value: Any) -> Outcome:
+        result = None
+        if value is not None:
+            try:
+                result = _encode(value)
+            except Exception as error:  # noqa: BLE001 - whatever a value's own methods raise
+                what = Reject(f"the result cannot be written as JSON: {error}")
+                return self._failed(run, what, "invalid_result")
+            if len(result) > self._result_bytes_max:
+                what = Reject(f"the result has {len(result)} bytes; at most {self._result_bytes_max} (MAX_RESULT_SIZE)")
+                return self._failed(run, what, "result_too_large")
+        entry = run.job.entry
+        done = Completion(entry.id, entry.attempt, result, run.started_ms, self._clock.now_ms())
+        return Outcome(run.job, completion=done)
+
+    def _failed(self, run: Run, error: BaseException | None, outcome: str | None = None) -> Outcome:
+        body, entry, now_ms = run.job.body, run.job.entry, self._clock.now_ms()
+        if run.ending == "shutdown":
+            return self._handed_back(run, now_ms)
+        if error is None:
+            outcome = run.ending or "interrupted"
+            seconds = self._timeout_of(body, self._handlers[body.type]) / 1000
+            words = (
+                f"ran longer than its timeout of {seconds:g} s" if outcome == "timeout" else "was cancelled from within"
+            )
+            told: dict[str, Any] = {"type": "JobTimeout" if outcome == "timeout" else "Interrupted", "message": words}
+        else:
+            told = describe(error)
+            if run.ending == "timeout" and outcome is None:
+                outcome = "timeout"
+        handler = self._handlers[body.type]
+        policy = handler.retry or self._policy
+        if body.retry is not None:
+            policy = RetryPolicy.from_dict(body.retry, default=policy)
+        retries = next(n for n in (body.max_retries, handler.max_retries, self._max_retries) if n is not None)
+        decision = RetryRule(policy, retries).decide(body.failures + 1, error or TimeoutError(), self._rng)
+        outcome = outcome or ("rejected" if isinstance(error, Reject) else "failed")
+        if not isinstance(decision, Retry):
+            failure = Failure(entry.id, entry.attempt, outcome, told, run.started_ms, now_ms)
+            return Outcome(run.job, failure=failure)
+        due = now_ms + decision.delay_ms
+        failure = Failure(entry.id, entry.attempt, outcome, told, run.started_ms, now_ms, due=due, seq=due_seq(due))
+        again = msgspec.structs.replace(body, failures=body.failures + 1, seq=due_seq(due), suspect=False)
+        return Outcome(run.job, failure=failure, again=again)
+
+    @staticmethod
+    def _handed_back(run: Run, now_ms: int) -> Outcome:
+        entry, body = run.job.entry, run.job.body
+        told = {"type": "HandedBack", "message": "its node stopped before it was done"}
+        failure = Failure(
+            entry.id,
+            entry.attempt,
+            "handed_back",
+            told,
+            run.started_ms,
+            now_ms,
+            counts=False,
+            due=now_ms,
+            seq=entry.seq,
+        )
+        return Outcome(run.job, failure=failure, again=body)
+
+
+async def _contained(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """A handler that exits fails its job; it does not end the process with its neighbours."""
+    try:
+        return await function(**arguments)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the handler called for an exit: {error!r}") from error
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as it is stored with the job: type, message, and the traceback without our own frames."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        ("hegemon.worker", "concurrent.")
+    ):
+        trace = trace.tb_next
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    return {"type": type(error).__qualname__, "message": str(error)[:MESSAGE_MAX], "traceback": text[-TRACEBACK_MAX:]}

@@ -1,0 +1,184 @@
+"""The worker process: `python -m hegemon.worker --control FD --board FD`. Started by the supervisor, dies with it.
+
+The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …}.
+From us: {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"}, {"is": "failed", "error": …}.
+Its end means that the supervisor is gone: then this process ends at once, whatever user code is doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, Final
+
+import msgspec
+
+from hegemon.queue import mongo
+from hegemon.queue.clock import ClusterClock
+from hegemon.queue.errors import QueueError
+from hegemon.queue.index import WorkerIndex
+from hegemon.queue.queries import JobQueries
+from hegemon.queue.redis import Redis
+from hegemon.queue.store import JobStore
+from hegemon.worker.board import COUNTERS, Board
+from hegemon.worker.options import WorkerOptions
+from hegemon.worker.pool import Closed, Pool
+from hegemon.worker.registry import HandlerError, handlers, load
+
+EXIT_CLOSED: Final = 75
+EXIT_HANDLERS: Final = 78
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def die_with_parent() -> None:
+    """On Linux the kernel ends us with our parent, also while user code holds the GIL. Elsewhere the socket's end
+    does.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Control:
+    """Our end of the control socket. A thread reads it, so that it is heard while the event loop is blocked."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._file = self._socket.makefile("rb")
+        self._lock = threading.Lock()
+
+    def read_options(self) -> WorkerOptions:
+        """The first line."""
+        return msgspec.json.decode(self._file.readline(), type=WorkerOptions)
+
+    def say(self, **what: Any) -> None:
+        """One message to the supervisor."""
+        with self._lock:
+            self._socket.sendall(msgspec.json.encode(what) + b"\n")
+
+    def listen(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Future[float]) -> None:
+        """Start the reading thread."""
+
+        def read() -> None:
+            for line in self._file:
+                message = msgspec.json.decode(line)
+                if message.get("do") == "stop":
+                    loop.call_soon_threadsafe(_resolve, stop, float(message["within_s"]))
+            os._exit(0)
+
+        threading.Thread(target=read, name="control", daemon=True).start()
+
+
+def _resolve(future: asyncio.Future[float], value: float) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+async def _observe_clock(redis: Redis, clock: ClusterClock) -> None:
+    """Keep the cluster clock: often at first, then now and again."""
+    pause = 0.5
+    while True:
+        asked = time.monotonic()
+        try:
+            seconds, micros = await redis.command("TIME")
+            clock.observe(int(seconds) * 1000 + int(micros) / 1000, asked, time.monotonic())
+            pause = min(pause * 2, 10.0)
+        except QueueError:
+            pause = 0.5
+        await asyncio.sleep(pause)
+
+
+async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[float] = loop.create_future()
+    control.listen(loop, stop)
+    client = mongo.connect(options.mongodb_uri, timeout=options.mongodb_timeout)
+    database = client[options.mongodb_database]
+    redis = Redis(options.redis_url, options.cluster_id, timeout=options.redis_timeout)
+    clock = ClusterClock()
+    clock_task = loop.create_task(_observe_clock(redis, clock), name="clock")
+    known = dict(handlers())
+    pool = Pool(
+        options,
+        store=JobStore(client, database),
+        queries=JobQueries(client, database),
+        index=WorkerIndex(redis, options.worker),
+        board=board,
+        clock=clock,
+        handlers=known,
+        information={
+            "node": options.node,
+            "node_incarnation": options.node_incarnation,
+            "pid": os.getpid(),
+            "slots": board.slots,
+            "solo": options.solo,
+            "types": sorted(known),
+            "started_at": clock.now_ms(),
+            "priority": options.priority,
+        },
+        counters=dict.fromkeys(COUNTERS, 0),
+    )
+    try:
+        await pool.open()
+        control.say(**{"is": "open"})
+        # What lives now lives for long: keep the collector away from it, and let it run less often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        running: asyncio.Future[Any] = loop.create_task(pool.run(), name="pool")
+        stopping: asyncio.Future[Any] = stop
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done() and not running.done():
+            await pool.stop(stop.result())
+        await running
+    except Closed:
+        return EXIT_CLOSED
+    finally:
+        clock_task.cancel()
+        await redis.close()
+        client.close()
+    control.say(**{"is": "stopped"})
+    return 0
+
+
+def main() -> None:
+    """Entry point of `python -m hegemon.worker`."""
+    die_with_parent()
+    parser = argparse.ArgumentParser(prog="hegemon.worker", description="started by a Hegemon node; not by hand")
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--board", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    arguments = parser.parse_args()
+    if os.getppid() != arguments.parent:
+        os._exit(0)  # The parent died before die_with_parent() took hold.
+    # Ctrl-C in a terminal reaches the whole process group; the node decides when its workers stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    control = Control(arguments.control)
+    options = control.read_options()
+    board = Board(arguments.board, options.slots)
+    sys.path.insert(0, os.getcwd())
+    try:
+        load(options.handlers)
+    except HandlerError as error:
+        control.say(**{"is": "failed", "error": str(error)})
+        os._exit(EXIT_HANDLERS)
+    control.say(**{"is": "loaded", "types": sorted(handlers())})
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_work(options, control, board))
+    except ImportError:
+        code = asyncio.run(_work(options, control, board))
+    # Threads of handlers that did not stop in time must not keep the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,108 @@
+"""Recording how jobs ended: one group to MongoDB, then to the index. Sends again until both have it; never guesses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from hegemon.failpoints import failpoint
+from hegemon.queue.entries import reencode_body
+from hegemon.queue.errors import IndexRefused, StoreUnavailable
+from hegemon.queue.index import WorkerIndex
+from hegemon.queue.store import JobStore
+from hegemon.worker.execution import Outcome
+
+BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
+
+
+class Recorder:
+    """Ends of one worker. `forget` is told of jobs that are no longer held; `store_away` while MongoDB does not
+    answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        index: WorkerIndex,
+        node: str,
+        counters: dict[str, int],
+        forget: Callable[[str], object],
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._node = node
+        self._counters = counters
+        self._forget = forget
+        self.store_away = False
+
+    async def record(self, group: Sequence[Outcome]) -> list[str]:
+        """Record the ends of a group; returns the ids to acknowledge. Does not give up while a store is away."""
+        done = [outcome.completion for outcome in group if outcome.completion]
+        failed = [outcome.failure for outcome in group if outcome.failure]
+        worker, node = self._index.worker, self._node
+        failures = 0
+        refused: set[str] = set()
+        while True:
+            try:
+                if done:
+                    refused |= await self._store.complete(done, worker=worker, node=node)
+                    done = []
+                if failed:
+                    refused |= await self._store.fail(failed, worker=worker, node=node)
+                break
+            except StoreUnavailable:
+                # The outcome is unknown: the same compare-and-set again, and what matches nothing is read back.
+                self.store_away = True
+                await asyncio.sleep(BACKOFF_S[min(failures, 4)])
+                failures += 1
+        self.store_away = False
+        failpoint("finish.after_write")
+        return await self._settle(group, refused)
+
+    async def _settle(self, group: Sequence[Outcome], refused: set[str]) -> list[str]:
+        acks: list[str] = []
+        moves: list[tuple[str, str, bytes, int]] = []
+        drops: list[tuple[str, int]] = []
+        for outcome in group:
+            job_id = outcome.job.entry.id
+            if job_id in refused:
+                self._counters["refused"] += 1
+                drops.append((job_id, outcome.job.entry.attempt))
+            elif outcome.completion is not None:
+                self._counters["completed"] += 1
+                acks.append(job_id)
+            elif outcome.failure is None:
+                drops.append((job_id, outcome.job.entry.attempt))  # Cancelled.
+            elif outcome.again is None or outcome.failure.due is None:
+                self._counters["failed"] += 1
+                acks.append(job_id)
+            else:
+                self._counters["retried"] += 1
+                entry, due = outcome.job.entry, outcome.failure.due
+                next_entry = entry.again(seq=outcome.failure.seq)
+                moves.append((entry.text, next_entry, reencode_body(entry.attempt + 1, outcome.again), due))
+        if moves:
+            failpoint("retry.after_write")
+        await self._move(moves, drops)
+        return acks
+
+    async def _move(self, moves: Sequence[tuple[str, str, bytes, int]], drops: Sequence[tuple[str, int]]) -> None:
+        failures = 0
+        while moves or drops:
+            try:
+                if moves:
+                    await self._index.retry(moves)
+                    for move in moves:
+                        self._forget(move[0][:36])
+                    moves = ()
+                if drops:
+                    await self._index.drop(drops)
+                    for job_id, _ in drops:
+                        self._forget(job_id)
+                    drops = ()
+            except (IndexRefused, StoreUnavailable):
+                # During a rebuild too: if it counted the old claim as ours, only this moves the job on.
+                await asyncio.sleep(BACKOFF_S[min(failures, 4)])
+                failures += 1

@@ -1,0 +1,172 @@
+"""Real nodes as processes of their own, on real stores: what the tests of whole jobs, crashes and recoveries start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class NodeProcess:
+    """`hegemon node` as a process. `api` is an HTTP client for it; `log` what it wrote."""
+
+    def __init__(self, environment: Mapping[str, str], *, name: str = "n1") -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._directory = Path(tempfile.mkdtemp(prefix="hegemon-node-"))
+        self._log = self._directory / "log"
+        self.environment = {
+            **{key: os.environ[key] for key in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if key in os.environ},
+            "PYTHONPATH": str(ROOT),
+            "SERVER_PORT": str(self.port),
+            "METRICS_PORT": "0",
+            "NODE_ID": name,
+            "HANDLERS": "examples.jobs,tests.handlers",
+            "RETRY_BASE_DELAY": "50ms",
+            "LOG_FORMAT": "json",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.api = httpx.AsyncClient(base_url=self.url, timeout=30.0)
+
+    @property
+    def pid(self) -> int:
+        """The control process."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that this node wrote so far, over all its starts."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def spawn(self, **more: str) -> None:
+        """Start the process without waiting for it; `more` is environment for this start alone."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hegemon.cli", "node"],
+                env=self.environment | more,
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def start(self, timeout: float = 30.0, **more: str) -> NodeProcess:
+        """Start and wait until it is ready."""
+        self.spawn(**more)
+        await self.until_ready(timeout)
+        return self
+
+    async def until_ready(self, timeout: float = 30.0) -> None:
+        """Wait for /readyz; fails with the log when the process ends before."""
+
+        async def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, f"the node ended with {self.process.returncode}:\n{self.log}"
+            try:
+                return (await self.api.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await wait_until(ready, timeout, f"the node to be ready\n{self.log[-3000:]}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the control process."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        await self.ended()
+
+    async def stop(self, timeout: float = 40.0) -> int:
+        """SIGTERM, and wait for the orderly end; its exit code."""
+        self.signal(signal.SIGTERM)
+        return await self.ended(timeout)
+
+    async def ended(self, timeout: float = 20.0) -> int:
+        """Wait for the process to end; its exit code."""
+        assert self.process is not None
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"the node did not end in {timeout} s:\n{self.log[-3000:]}"
+            await asyncio.sleep(0.01)
+        return self.process.returncode
+
+    async def workers(self, *, solo: bool = False) -> list[dict[str, Any]]:
+        """Open worker processes, as the API tells."""
+        found = (await self.api.get("/api/v1/workers")).raise_for_status().json()["workers"]
+        return [worker for worker in found if worker["solo"] is solo]
+
+    async def submit(self, type_: str, payload: Mapping[str, Any] | None = None, **options: Any) -> str:
+        """Submit one job; its id."""
+        reply = await self.api.post("/api/v1/jobs", json={"type": type_, "payload": payload or {}, **options})
+        assert reply.status_code == 201, reply.text
+        job_id: str = reply.json()["id"]
+        return job_id
+
+    async def submit_many(self, jobs: list[dict[str, Any]]) -> list[str]:
+        """Submit a batch; ids."""
+        reply = await self.api.post("/api/v1/jobs/batch", json={"jobs": jobs})
+        assert reply.status_code == 201, reply.text
+        ids: list[str] = reply.json()["ids"]
+        return ids
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """The job now."""
+        found: dict[str, Any] = (await self.api.get(f"/api/v1/jobs/{job_id}")).raise_for_status().json()
+        return found
+
+    async def wait(self, job_id: str, timeout: float = 20.0) -> dict[str, Any]:
+        """The job once it has ended; fails when the time is up."""
+        reply = await self.api.get(f"/api/v1/jobs/{job_id}/wait", params={"timeout": timeout}, timeout=timeout + 10)
+        found: dict[str, Any] = reply.raise_for_status().json()
+        assert found["status"] in ("completed", "failed", "cancelled"), f"{found}\n{self.log[-3000:]}"
+        return found
+
+    async def close(self) -> None:
+        """Kill what runs, close the client."""
+        await self.kill()
+        await self.api.aclose()
+
+
+@asynccontextmanager
+async def node(environment: Mapping[str, str], *, name: str = "n1", start: bool = True) -> AsyncIterator[NodeProcess]:
+    """A node for the length of the block."""
+    process = NodeProcess(environment, name=name)
+    try:
+        if start:
+            await process.start()
+        yield process
+    finally:
+        if process.process is not None:
+            await process.close()
+        else:
+            await process.api.aclose()
