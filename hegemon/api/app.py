@@ -1,0 +1,86 @@
+"""Puts the API together: one route a path, straight to a `Resource`; FastAPI routes and serves the description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hegemon.api import dead_operations, job_operations, node_operations
+from hegemon.api.call import Call
+from hegemon.api.openapi import specification
+from hegemon.api.operation import Operation
+from hegemon.api.problems import ApiError, reply_to
+from hegemon.api.reply import Reply, ok
+from hegemon.api.resource import Handler, Node, Resource, request_id
+from hegemon.cluster.ports import Jobs, Observer
+
+TITLE: Final = "Hegemon"
+DESCRIPTION_PATH: Final = "/openapi.json"
+# The order is the order in which paths are tried: the hot ones first, and `jobs/batch` before `jobs/{id}`.
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *job_operations.OPERATIONS,
+    *dead_operations.OPERATIONS,
+    *node_operations.OPERATIONS,
+)
+
+
+def create_app(
+    jobs: Jobs,
+    observer: Observer,
+    *,
+    version: str,
+    request_bytes_max: int,
+    metrics: Callable[[], bytes] | None,
+) -> FastAPI:
+    """The API of one node over its two ports.
+
+    `version` is shown in `/health` and in `/openapi.json`; `request_bytes_max` bounds every request's body;
+    `metrics` gives the text of `/metrics`, None leaves that path at 404. There is no `/docs`: FastAPI's pages load
+    their scripts from the network, which a node may not have.
+    """
+    node = Node(jobs, observer, version, request_bytes_max, metrics)
+    app = FastAPI(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)
+    app.router.routes.extend(_routes(node))
+    app.add_exception_handler(HTTPException, _refusal)
+    app.add_exception_handler(Exception, _failure)
+    # FastAPI would ask its own routes for the description; ours are not of its kind.
+    app.openapi_schema = specification(OPERATIONS, title=TITLE, version=version)
+    written = ok(app.openapi_schema)
+
+    async def openapi(node: Node, call: Call) -> Reply:
+        del node, call
+        return written
+
+    app.router.routes.append(Route(DESCRIPTION_PATH, endpoint=Resource(node, {"GET": openapi})))
+    return app
+
+
+def _routes(node: Node) -> list[Route]:
+    by_path: dict[str, dict[str, Handler]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation.handler
+    return [Route(path, endpoint=Resource(node, handlers)) for path, handlers in by_path.items()]
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """What the router refuses by itself: unknown paths. Wrong methods are the `Resource`'s."""
+    known = isinstance(error, HTTPException) and error.status_code == 404
+    return _response(request, "not_found" if known else "internal_error")
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    """The last resort, for faults outside every `Resource`; the server logs the error, which is raised on."""
+    del error
+    return _response(request, "internal_error")
+
+
+def _response(request: Request, code: str) -> Response:
+    identity = request_id(request.scope)
+    reply = reply_to(ApiError(code), identity)
+    return Response(reply.body, reply.status, {"x-request-id": identity}, reply.content_type.decode())

@@ -1,0 +1,151 @@
+"""One request as a handler sees it: headers, query and body, read straight from ASGI with every limit kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from hegemon.api.problems import ApiError, from_decode_error
+
+Scope = Any  # what starlette.types has: MutableMapping[str, Any]; spelled out nowhere in ASGI itself
+T = TypeVar("T")
+
+_QUERY_FIELDS_MAX: Final = 20
+
+
+class ClientGone(Exception):
+    """The client hung up before its answer: there is nobody to tell."""
+
+
+class Call:
+    """A request. `body_bytes_max` bounds what is ever held of its body."""
+
+    __slots__ = ("_receive", "body_bytes_max", "request_id", "scope")
+
+    def __init__(self, scope: Scope, receive: Any, request_id: str, body_bytes_max: int) -> None:
+        self.scope = scope
+        self.request_id = request_id
+        self.body_bytes_max = body_bytes_max
+        self._receive = receive
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, `name` in lower case; several of one name are joined by commas (RFC 9110, 5.2)."""
+        found = [value for key, value in self.scope["headers"] if key == name]
+        if not found:
+            return None
+        text: str = (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+        return text
+
+    def path_value(self, name: str) -> str:
+        """What stood in the path for `{name}`."""
+        text: str = self.scope["path_params"][name]
+        return text
+
+    def query(self, known: AbstractSet[str]) -> dict[str, str]:
+        """The query's parameters. An unknown, repeated or unreadable one is refused: a typing error must not be a
+        filter that filters nothing."""
+        raw: bytes = self.scope["query_string"]
+        if not raw:
+            return {}
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_QUERY_FIELDS_MAX
+            )
+        except ValueError:
+            raise ApiError("invalid_parameter", "the query string cannot be read") from None
+        found: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in known:
+                says = f"known here: {', '.join(sorted(known))}" if known else "none is known here"
+                raise ApiError("invalid_parameter", f"unknown query parameter; {says}", field=name)
+            if name in found:
+                raise ApiError("invalid_parameter", "given more than once", field=name)
+            found[name] = value
+        return found
+
+    async def body(self) -> bytes:
+        """The whole body. `body_too_large` as soon as more has come, or was announced, than `body_bytes_max`."""
+        announced = self.header(b"content-length")
+        if announced is not None and (len(announced) > 15 or int(announced) > self.body_bytes_max):
+            raise self._too_large()
+        chunk, more = await self._chunk()
+        if not more:
+            if len(chunk) > self.body_bytes_max:
+                raise self._too_large()
+            return chunk
+        chunks, size = [chunk], len(chunk)
+        # A chunked body announces nothing: what counts is what has come.
+        while more:
+            if size > self.body_bytes_max:
+                raise self._too_large()
+            chunk, more = await self._chunk()
+            chunks.append(chunk)
+            size += len(chunk)
+        if size > self.body_bytes_max:
+            raise self._too_large()
+        return b"".join(chunks)
+
+    async def json(self, decoder: msgspec.json.Decoder[T], *, code: str) -> T:
+        """The body, decoded; `code` for a wrong shape, `malformed_json`, `unsupported_media_type`, `body_too_large`."""
+        self._require_json()
+        body = await self.body()
+        if not body:
+            raise ApiError("malformed_json", "the body is empty; it must be a JSON object")
+        try:
+            if not body.isascii():
+                # msgspec passes over the strings inside a Raw without looking at their encoding.
+                body.decode()
+            return decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise from_decode_error(error, code) from None
+
+    async def unless_client_leaves(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cancelled when the client hangs up first (then `ClientGone`)."""
+        task = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            return task.result()
+        finally:
+            for one in (task, leaving):
+                one.cancel()
+            await asyncio.gather(task, leaving, return_exceptions=True)
+
+    async def discard(self) -> None:
+        """Read the rest of the body and keep none of it."""
+        more = True
+        while more:
+            _, more = await self._chunk()
+
+    async def _left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _chunk(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
+
+    def _too_large(self) -> ApiError:
+        return ApiError("body_too_large", f"the request body is larger than {self.body_bytes_max} bytes", hang_up=True)
+
+    def _require_json(self) -> None:
+        """`application/json` alone. A missing type is refused too: a browser can be made to send that across sites."""
+        kind = self.header(b"content-type")
+        if kind != "application/json":
+            essence, _, parameters = (kind or "").partition(";")
+            charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+            if essence.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+                raise ApiError("unsupported_media_type", "send Content-Type: application/json", field="Content-Type")
+        if self.header(b"content-encoding") not in (None, "identity"):
+            raise ApiError(
+                "unsupported_media_type", "send the body without a Content-Encoding", field="Content-Encoding"
+            )

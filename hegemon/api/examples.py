@@ -1,0 +1,152 @@
+"""The examples in OpenAPI. A test holds each against its schema, so that what people copy works."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+ID: Final = "0199a4b2-6c1e-7000-8000-3f1f0c9d2b7a"
+_CREATED: Final = "2025-10-02T08:15:30.123Z"
+_STARTED: Final = "2025-10-02T08:15:30.131Z"
+_ENDED: Final = "2025-10-02T08:15:30.492Z"
+
+_EMAIL: Final = {"to": "user@example.com", "subject": "Hello"}
+SUBMISSIONS: Final[dict[str, Any]] = {
+    "now": {"type": "email", "payload": _EMAIL},
+    "later": {
+        "type": "email",
+        "payload": _EMAIL,
+        "queue": "mail",
+        "priority": "high",
+        "delay": 60,
+        "tags": ["welcome"],
+    },
+    "at a time": {"type": "word-count", "payload": {"path": "texts"}, "scheduled_at": "2030-01-01T06:00:00Z"},
+    "with limits": {"type": "echo", "payload": {"n": 1}, "priority": 10, "max_retries": 5, "timeout": 30},
+}
+BATCH: Final[dict[str, Any]] = {
+    "two jobs": {"jobs": [{"type": "echo", "payload": {"n": 1}}, {"type": "echo", "payload": {"n": 2}, "priority": 0}]}
+}
+SELECTIONS: Final[dict[str, Any]] = {
+    "by id": {"ids": [ID]},
+    "by type and queue": {"type": "email", "queue": "mail"},
+    "every one": {"all": True},
+}
+
+JOB: Final[dict[str, Any]] = {
+    "id": ID,
+    "type": "email",
+    "queue": "default",
+    "status": "pending",
+    "priority": 5,
+    "payload": _EMAIL,
+    "result": None,
+    "error": None,
+    "attempt": 1,
+    "failures": 0,
+    "crashes": 0,
+    "max_retries": None,
+    "timeout": None,
+    "progress": None,
+    "tags": [],
+    "idempotency_key": None,
+    "scope": "anonymous",
+    "node": None,
+    "scheduled_at": None,
+    "expires_at": None,
+    "created_at": _CREATED,
+    "updated_at": _CREATED,
+    "started_at": None,
+    "completed_at": None,
+    "history": [],
+    "logs": [],
+}
+_RAN: Final[dict[str, Any]] = {"node": "node-1", "updated_at": _ENDED, "started_at": _STARTED, "completed_at": _ENDED}
+_ATTEMPT: Final = {
+    "attempt": 1,
+    "node": "node-1",
+    "worker": "node-1.w0~5f0c9a7e21b3d844",
+    "started_at": _STARTED,
+    "ended_at": _ENDED,
+}
+JOB_DONE: Final[dict[str, Any]] = {
+    **JOB,
+    **_RAN,
+    "status": "completed",
+    "result": {"accepted": True},
+    "history": [{**_ATTEMPT, "outcome": "completed"}],
+}
+JOB_FAILED: Final[dict[str, Any]] = {
+    **JOB,
+    **_RAN,
+    "status": "failed",
+    "failures": 1,
+    "error": {"type": "Reject", "message": "no such mailbox", "traceback": "Traceback …"},
+    "history": [{**_ATTEMPT, "outcome": "failed", "error": "Reject: no such mailbox"}],
+}
+
+STATS: Final[dict[str, Any]] = {
+    "jobs": {
+        "scheduled": 4,
+        "pending": 120,
+        "running": 16,
+        "retrying": 1,
+        "completed": 20417,
+        "failed": 3,
+        "cancelled": 0,
+    },
+    "queue": {"ready": 120, "delayed": 5, "held": 16, "parked": {"resize-image": 2}},
+    "node": {"id": "node-1", "is_leader": True, "strategy": "least_loaded"},
+}
+WORKER: Final[dict[str, Any]] = {
+    "id": "node-1.w0~5f0c9a7e21b3d844",
+    "node": "node-1",
+    "pid": 4242,
+    "slots": 16,
+    "held": 16,
+    "solo": False,
+    "types": ["echo", "email"],
+    "started_at": _CREATED,
+}
+NODE: Final[dict[str, Any]] = {
+    "id": "node-1",
+    "incarnation": "node-1~9e3f5d1c0b7a2846",
+    "url": "http://127.0.0.1:8080",
+    "version": "0.1.0",
+    "alive": True,
+    "is_leader": True,
+    "slots": 16,
+    "held": 16,
+    "strategy": "least_loaded",
+    "started_at": _CREATED,
+}
+LEADER: Final[dict[str, Any]] = {"leader_id": "node-1", "epoch": 7, "generation": 2, "url": "http://127.0.0.1:8080"}
+ELECTION: Final[dict[str, Any]] = {
+    "node_id": "node-1",
+    "current_algorithm": "solo",
+    "supported_algorithms": ["solo"],
+    "role": "leader",
+    "is_leader": True,
+    "active": True,
+    "leader_id": "node-1",
+    "term": 1,
+    "epoch": 7,
+    "members": ["node-1"],
+    "last_changes": [{"at": _CREATED, "leader_id": "node-1", "epoch": 7}],
+}
+CLUSTER: Final[dict[str, Any]] = {
+    "cluster_id": "hegemon",
+    "version": "0.1.0",
+    "node_id": "node-1",
+    "algorithm": "solo",
+    "strategy": "least_loaded",
+    "generation": 2,
+}
+HEALTH_LIVE: Final[dict[str, Any]] = {"ok": True, "parts": {"claim loop": "ok"}}
+HEALTH_READY: Final[dict[str, Any]] = {"ok": True, "parts": {"mongodb": "ok", "redis": "ok", "index": "ok"}}
+HEALTH: Final[dict[str, Any]] = {"ok": True, "version": "0.1.0", "live": HEALTH_LIVE, "ready": HEALTH_READY}
+PROBLEM_KIND: Final[dict[str, Any]] = {
+    "code": "job_not_found",
+    "status": 404,
+    "title": "No such job",
+    "explanation": "There is no job with this id: it never was, or it was removed.",
+}

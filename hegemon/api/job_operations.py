@@ -1,0 +1,263 @@
+"""Jobs over HTTP: submit, look, wait, cancel, retry, delete. Submit and look are the hot ones: decode, call, encode."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from hegemon.api import parameters
+from hegemon.api.call import Call
+from hegemon.api.examples import BATCH, ID, JOB, JOB_DONE, SUBMISSIONS
+from hegemon.api.operation import BODY_PROBLEMS, STORE_PROBLEMS, Answer, Operation
+from hegemon.api.principal import principal
+from hegemon.api.problems import ApiError
+from hegemon.api.reply import Reply, encode, ok
+from hegemon.api.resource import Node
+from hegemon.api.views import Accepted, AcceptedBatch, JobPageView, JobView, job_view, page_view
+from hegemon.cluster.ports import JobFilter, Submitted
+from hegemon.queue.errors import InvalidJob, JobNotFound, QueueError
+from hegemon.queue.ids import is_id
+from hegemon.queue.jobs import NewJob
+from hegemon.queue.states import Status
+
+JOBS: Final = "/api/v1/jobs"
+
+
+class NewJobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A batch: all of its jobs are accepted, or none."""
+
+    jobs: Annotated[list[NewJob], msgspec.Meta(min_length=1)]
+
+
+_NEW_JOB: Final = msgspec.json.Decoder(NewJob)
+_NEW_JOBS: Final = msgspec.json.Decoder(NewJobs)
+_NO_PARAMETERS: Final[frozenset[str]] = frozenset()
+_LIST_PARAMETERS: Final = frozenset({"status", "type", "queue", "tag", "limit", "cursor"})
+
+
+async def submit(node: Node, call: Call) -> Reply:
+    """POST /api/v1/jobs"""
+    call.query(_NO_PARAMETERS)
+    key = parameters.idempotency_key(call)
+    job = await call.json(_NEW_JOB, code="invalid_job")
+    submitted = await node.jobs.submit(job, scope=principal(call), idempotency_key=key)
+    body = encode(Accepted(submitted.id, await _status(node, job, submitted)))
+    location = (b"location", f"{JOBS}/{submitted.id}".encode())
+    if submitted.created:
+        return Reply(201, body, headers=(location,))
+    return Reply(200, body, headers=(location, (b"idempotency-replayed", b"true")))
+
+
+async def _status(node: Node, job: NewJob, submitted: Submitted) -> str:
+    """The state to show for a job that is accepted already: whatever fails from here on may not fail the request."""
+    if submitted.created and job.scheduled_at is None:
+        return Status.SCHEDULED if job.delay else Status.PENDING
+    try:
+        return (await node.jobs.get(submitted.id)).status
+    except QueueError:
+        return Status.PENDING if job.scheduled_at is None else Status.SCHEDULED
+
+
+async def submit_batch(node: Node, call: Call) -> Reply:
+    """POST /api/v1/jobs/batch"""
+    call.query(_NO_PARAMETERS)
+    if call.header(b"idempotency-key") is not None:
+        # Taking it and not keeping its promise would be worse than refusing it.
+        raise ApiError("invalid_parameter", "is for single jobs; a batch takes none", field="Idempotency-Key")
+    batch = await call.json(_NEW_JOBS, code="invalid_job")
+    ids = await node.jobs.submit_batch(batch.jobs, scope=principal(call))
+    return Reply(201, encode(AcceptedBatch(ids)))
+
+
+async def get_job(node: Node, call: Call) -> Reply:
+    """GET /api/v1/jobs/{id}"""
+    call.query(_NO_PARAMETERS)
+    return ok(job_view(await node.jobs.get(_job_id(call))))
+
+
+async def list_jobs(node: Node, call: Call) -> Reply:
+    """GET /api/v1/jobs"""
+    query = call.query(_LIST_PARAMETERS)
+    which = JobFilter(
+        status=parameters.status(query),
+        type=parameters.name(query, "type"),
+        queue=parameters.name(query, "queue"),
+        tag=parameters.tag(query),
+    )
+    return await list_page(node, which, query)
+
+
+async def list_page(node: Node, which: JobFilter, query: dict[str, str]) -> Reply:
+    """A page of `which`, by the query's `limit` and `cursor`."""
+    limit, cursor = parameters.limit(query), parameters.cursor(query)
+    try:
+        page = await node.jobs.list(which, limit=limit, cursor=cursor)
+    except InvalidJob as error:
+        # What is wrong is a parameter (the cursor): there is no job here that could be.
+        raise ApiError("invalid_parameter", str(error), field=error.field) from error
+    return ok(page_view(page))
+
+
+async def delete_job(node: Node, call: Call) -> Reply:
+    """DELETE /api/v1/jobs/{id}"""
+    call.query(_NO_PARAMETERS)
+    await node.jobs.delete(_job_id(call))
+    return Reply(204)
+
+
+async def cancel_job(node: Node, call: Call) -> Reply:
+    """POST /api/v1/jobs/{id}/cancel"""
+    call.query(_NO_PARAMETERS)
+    return ok(job_view(await node.jobs.cancel(_job_id(call))))
+
+
+async def retry_job(node: Node, call: Call) -> Reply:
+    """POST /api/v1/jobs/{id}/retry"""
+    call.query(_NO_PARAMETERS)
+    return ok(job_view(await node.jobs.retry(_job_id(call))))
+
+
+async def wait_for_job(node: Node, call: Call) -> Reply:
+    """GET /api/v1/jobs/{id}/wait"""
+    timeout_s = parameters.timeout_s(call.query({"timeout"}))
+    waiting = node.jobs.wait(_job_id(call), timeout_s=timeout_s)
+    return ok(job_view(await call.unless_client_leaves(waiting)))
+
+
+def _job_id(call: Call) -> str:
+    job_id = call.path_value("id")
+    if not is_id(job_id):
+        raise JobNotFound
+    return job_id
+
+
+_LOCATION: Final = {"Location": "The job's path."}
+_ONE: Final = (parameters.JOB_ID,)
+_ONE_PROBLEMS: Final = ("job_not_found", "invalid_parameter", *STORE_PROBLEMS)
+_CHANGE_PROBLEMS: Final = (*_ONE_PROBLEMS, "job_state_conflict", "outcome_unknown")
+_SUBMIT_PROBLEMS: Final = (
+    *BODY_PROBLEMS,
+    "invalid_job",
+    "invalid_parameter",
+    "payload_too_large",
+    "queue_full",
+    "overloaded",
+    "outcome_unknown",
+    *STORE_PROBLEMS,
+)
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        JOBS,
+        "submitJob",
+        "jobs",
+        "Submit a job",
+        submit,
+        (
+            Answer(
+                201, "The job is stored for good and will run.", Accepted, {"id": ID, "status": "pending"}, _LOCATION
+            ),
+            Answer(
+                200,
+                "This Idempotency-Key was used before with the same body: this is the job of then.",
+                Accepted,
+                {"id": ID, "status": "completed"},
+                {**_LOCATION, "Idempotency-Replayed": "`true`."},
+            ),
+        ),
+        "Answered once the job is durable: from then on it survives the crash of any process.",
+        (parameters.IDEMPOTENCY_KEY,),
+        (*_SUBMIT_PROBLEMS, "idempotency_key_reused", "idempotency_key_in_flight"),
+        NewJob,
+        SUBMISSIONS,
+    ),
+    Operation(
+        "POST",
+        f"{JOBS}/batch",
+        "submitBatch",
+        "jobs",
+        "Submit many jobs, all or none",
+        submit_batch,
+        (Answer(201, "All jobs are stored.", AcceptedBatch, {"ids": [ID]}),),
+        "One wrong job refuses the batch; `field` says which, as `jobs[3].priority`.",
+        problems=(*_SUBMIT_PROBLEMS, "batch_too_large"),
+        body=NewJobs,
+        body_examples=BATCH,
+    ),
+    Operation(
+        "GET",
+        JOBS,
+        "listJobs",
+        "jobs",
+        "List jobs, newest first",
+        list_jobs,
+        (Answer(200, "A page of jobs.", JobPageView, {"jobs": [JOB], "next_cursor": None}),),
+        parameters=(
+            parameters.STATUS,
+            parameters.TYPE,
+            parameters.QUEUE,
+            parameters.TAG,
+            parameters.LIMIT,
+            parameters.CURSOR,
+        ),
+        problems=("invalid_parameter", *STORE_PROBLEMS),
+    ),
+    Operation(
+        "GET",
+        f"{JOBS}/{{id}}",
+        "getJob",
+        "jobs",
+        "Look at a job",
+        get_job,
+        (Answer(200, "The job.", JobView, JOB),),
+        parameters=_ONE,
+        problems=_ONE_PROBLEMS,
+    ),
+    Operation(
+        "DELETE",
+        f"{JOBS}/{{id}}",
+        "deleteJob",
+        "jobs",
+        "Remove a job that has ended",
+        delete_job,
+        (Answer(204, "It is gone.", None),),
+        "A live job is refused with 409: cancel it first.",
+        _ONE,
+        _CHANGE_PROBLEMS,
+    ),
+    Operation(
+        "POST",
+        f"{JOBS}/{{id}}/cancel",
+        "cancelJob",
+        "jobs",
+        "Cancel a live job, a running one too",
+        cancel_job,
+        (Answer(200, "The job.", JobView, {**JOB, "status": "cancelled"}),),
+        parameters=_ONE,
+        problems=_CHANGE_PROBLEMS,
+    ),
+    Operation(
+        "POST",
+        f"{JOBS}/{{id}}/retry",
+        "retryJob",
+        "jobs",
+        "Run a failed or cancelled job again, with fresh tries",
+        retry_job,
+        (Answer(200, "The job, pending again.", JobView, JOB),),
+        parameters=_ONE,
+        problems=_CHANGE_PROBLEMS,
+    ),
+    Operation(
+        "GET",
+        f"{JOBS}/{{id}}/wait",
+        "waitForJob",
+        "jobs",
+        "Wait until a job has ended",
+        wait_for_job,
+        (Answer(200, "The job: ended, or as it is when the time is up.", JobView, JOB_DONE),),
+        parameters=(*_ONE, parameters.TIMEOUT),
+        problems=_ONE_PROBLEMS,
+    ),
+)

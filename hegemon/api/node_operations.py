@@ -1,0 +1,255 @@
+"""What a node says of itself and its cluster: counts, workers, nodes, leadership, health, metrics, problem codes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from hegemon.api import examples
+from hegemon.api.call import Call
+from hegemon.api.operation import STORE_PROBLEMS, Answer, Operation
+from hegemon.api.parameters import CODE
+from hegemon.api.problems import TABLE, ApiError
+from hegemon.api.reply import Reply, ok
+from hegemon.api.resource import Node
+from hegemon.api.views import (
+    ClusterView,
+    HealthSummary,
+    NodeList,
+    ProblemKind,
+    ProblemKinds,
+    WorkerList,
+    node_view,
+    with_moment,
+    worker_view,
+)
+from hegemon.cluster.ports import ElectionInfo, Health, LeaderInfo, Stats
+
+METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+async def stats(node: Node, call: Call) -> Reply:
+    """GET /api/v1/stats"""
+    call.query(frozenset())
+    return ok(await node.observer.stats())
+
+
+async def workers(node: Node, call: Call) -> Reply:
+    """GET /api/v1/workers"""
+    call.query(frozenset())
+    return ok(WorkerList([worker_view(worker) for worker in await node.observer.workers()]))
+
+
+async def nodes(node: Node, call: Call) -> Reply:
+    """GET /api/v1/nodes"""
+    call.query(frozenset())
+    return ok(NodeList([node_view(one) for one in await node.observer.nodes()]))
+
+
+async def leader(node: Node, call: Call) -> Reply:
+    """GET /api/v1/leader"""
+    call.query(frozenset())
+    return ok(await node.observer.leader())
+
+
+async def election(node: Node, call: Call) -> Reply:
+    """GET /api/v1/election"""
+    call.query(frozenset())
+    info = node.observer.election()
+    return ok(msgspec.structs.replace(info, last_changes=[with_moment(change) for change in info.last_changes]))
+
+
+async def cluster(node: Node, call: Call) -> Reply:
+    """GET /api/v1/cluster"""
+    call.query(frozenset())
+    return ok(node.observer.cluster())
+
+
+async def livez(node: Node, call: Call) -> Reply:
+    """GET /livez"""
+    del call  # probes may append what they like, against caches
+    return _verdict(await node.observer.live(), "not_live")
+
+
+async def readyz(node: Node, call: Call) -> Reply:
+    """GET /readyz"""
+    del call
+    return _verdict(await node.observer.ready(), "not_ready")
+
+
+def _verdict(health: Health, code: str) -> Reply:
+    if health.ok:
+        return ok(health)
+    raise ApiError(code, _wrong(health), extensions={"ok": False, "parts": health.parts})
+
+
+async def health(node: Node, call: Call) -> Reply:
+    """GET /health"""
+    del call
+    live, ready = await node.observer.live(), await node.observer.ready()
+    summary = HealthSummary(live.ok and ready.ok, node.version, live, ready)
+    if summary.ok:
+        return ok(summary)
+    code, first = ("not_ready", ready) if live.ok else ("not_live", live)
+    members: dict[str, Any] = msgspec.structs.asdict(summary)
+    raise ApiError(code, _wrong(first), extensions=members)
+
+
+def _wrong(health: Health) -> str | None:
+    return "; ".join(f"{part}: {says}" for part, says in health.parts.items() if says != "ok") or None
+
+
+async def metrics(node: Node, call: Call) -> Reply:
+    """GET /metrics"""
+    del call
+    if node.metrics is None:
+        raise ApiError("not_found", "metrics are off; METRICS_ENABLED=true turns them on")
+    return Reply(200, node.metrics(), METRICS_TYPE)
+
+
+async def problem_kinds(node: Node, call: Call) -> Reply:
+    """GET /problems"""
+    del node, call
+    return ok(ProblemKinds([_kind(code) for code in TABLE]))
+
+
+async def problem_kind(node: Node, call: Call) -> Reply:
+    """GET /problems/{code}"""
+    del node
+    code = call.path_value("code")
+    if code not in TABLE:
+        raise ApiError("not_found", "there is no such problem code; /problems lists them")
+    return ok(_kind(code))
+
+
+def _kind(code: str) -> ProblemKind:
+    kind = TABLE[code]
+    return ProblemKind(code, kind.status, kind.title, kind.explanation)
+
+
+_ASKED: Final = ("invalid_parameter", *STORE_PROBLEMS)
+_V1: Final = "/api/v1"
+
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        f"{_V1}/stats",
+        "getStats",
+        "cluster",
+        "Jobs by state, and what the index holds",
+        stats,
+        (Answer(200, "Counts, at most a second old.", Stats, examples.STATS),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/workers",
+        "listWorkers",
+        "cluster",
+        "The worker processes",
+        workers,
+        (Answer(200, "All of the cluster.", WorkerList, {"workers": [examples.WORKER]}),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/nodes",
+        "listNodes",
+        "cluster",
+        "The nodes",
+        nodes,
+        (Answer(200, "All of the cluster.", NodeList, {"nodes": [examples.NODE]}),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/leader",
+        "getLeader",
+        "cluster",
+        "Who holds the office",
+        leader,
+        (Answer(200, "The holder, or nulls.", LeaderInfo, examples.LEADER),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/election",
+        "getElection",
+        "cluster",
+        "What this node believes about leadership",
+        election,
+        (Answer(200, "Its belief.", ElectionInfo, examples.ELECTION),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/cluster",
+        "getCluster",
+        "cluster",
+        "The cluster's identity and settings",
+        cluster,
+        (Answer(200, "The cluster.", ClusterView, examples.CLUSTER),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        "/livez",
+        "getLiveness",
+        "health",
+        "Do this node's loops turn?",
+        livez,
+        (Answer(200, "They do.", Health, examples.HEALTH_LIVE),),
+        problems=("not_live", *STORE_PROBLEMS),
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        "getReadiness",
+        "health",
+        "Can this node take requests now?",
+        readyz,
+        (Answer(200, "It can.", Health, examples.HEALTH_READY),),
+        problems=("not_ready", *STORE_PROBLEMS),
+    ),
+    Operation(
+        "GET",
+        "/health",
+        "getHealth",
+        "health",
+        "Liveness and readiness together, with the version",
+        health,
+        (Answer(200, "Both are fine.", HealthSummary, examples.HEALTH),),
+        problems=("not_live", "not_ready", *STORE_PROBLEMS),
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "getMetrics",
+        "health",
+        "Metrics in Prometheus' text format",
+        metrics,
+        (Answer(200, "Samples.", "text", "hegemon_jobs_completed_total 42.0\n"),),
+        problems=("not_found",),
+    ),
+    Operation(
+        "GET",
+        "/problems",
+        "listProblems",
+        "problems",
+        "All problem codes",
+        problem_kinds,
+        (Answer(200, "What every error may say.", ProblemKinds, {"problems": [examples.PROBLEM_KIND]}),),
+    ),
+    Operation(
+        "GET",
+        "/problems/{code}",
+        "getProblem",
+        "problems",
+        "What a problem code means",
+        problem_kind,
+        (Answer(200, "Its meaning.", ProblemKind, examples.PROBLEM_KIND),),
+        parameters=(CODE,),
+        problems=("not_found",),
+    ),
+)

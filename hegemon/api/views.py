@@ -1,0 +1,235 @@
+"""What the API shows: the ports' values with times as RFC 3339 text, payloads and results embedded unparsed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from hegemon.cluster.ports import Health, JobPage, NodeInfo, WorkerInfo
+from hegemon.queue.jobs import Attempt, Job, rfc3339
+
+# 9999-12-31T23:59:59Z: RFC 3339 has no later second.
+TIME_MS_MAX: Final = 253_402_300_799_000
+
+
+class AttemptView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One try at a job."""
+
+    attempt: int
+    outcome: str
+    node: str | None = None
+    worker: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job. Times are RFC 3339 in UTC with milliseconds; `timeout` is seconds; `priority` is 0 to 10, 10 first.
+
+    `max_retries` and `timeout` are null where the job leaves them to its type or the cluster.
+    """
+
+    id: str
+    type: str
+    queue: str
+    status: str
+    priority: int
+    payload: msgspec.Raw
+    result: msgspec.Raw | None
+    error: dict[str, Any] | None
+    attempt: int
+    failures: int
+    crashes: int
+    max_retries: int | None
+    timeout: float | None
+    progress: dict[str, Any] | None
+    tags: list[str]
+    idempotency_key: str | None
+    scope: str
+    node: str | None
+    scheduled_at: str | None
+    expires_at: str | None
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    completed_at: str | None
+    history: list[AttemptView]
+    logs: list[dict[str, Any]]
+
+
+class JobPageView(msgspec.Struct, frozen=True):
+    """Jobs, newest first. `next_cursor` is null on the last page."""
+
+    jobs: list[JobView]
+    next_cursor: str | None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A job that is stored for good."""
+
+    id: str
+    status: str
+
+
+class AcceptedBatch(msgspec.Struct, frozen=True):
+    """The ids of a batch, in its order."""
+
+    ids: list[str]
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many jobs were touched."""
+
+    count: int
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker process. `solo`: it runs suspects alone. `held`: jobs that it has now."""
+
+    id: str
+    node: str
+    pid: int
+    slots: int
+    held: int
+    solo: bool
+    types: list[str]
+    started_at: str
+
+
+class WorkerList(msgspec.Struct, frozen=True):
+    """All live worker processes of the cluster."""
+
+    workers: list[WorkerView]
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node. `alive`: its beat moved within its lease."""
+
+    id: str
+    incarnation: str
+    url: str
+    version: str
+    alive: bool
+    is_leader: bool
+    slots: int
+    held: int
+    strategy: str
+    started_at: str
+
+
+class NodeList(msgspec.Struct, frozen=True):
+    """All nodes of the cluster."""
+
+    nodes: list[NodeView]
+
+
+class ClusterView(msgspec.Struct, frozen=True):
+    """The cluster and the answering node; further members may come."""
+
+    cluster_id: str
+    version: str
+    node_id: str
+    algorithm: str
+    strategy: str
+    generation: int
+
+
+class HealthSummary(msgspec.Struct, frozen=True):
+    """Liveness and readiness in one answer. `ok` when both are."""
+
+    ok: bool
+    version: str
+    live: Health
+    ready: Health
+
+
+class ProblemKind(msgspec.Struct, frozen=True):
+    """What a problem code means."""
+
+    code: str
+    status: int
+    title: str
+    explanation: str
+
+
+class ProblemKinds(msgspec.Struct, frozen=True):
+    """All problem codes."""
+
+    problems: list[ProblemKind]
+
+
+def moment(time_ms: int) -> str:
+    """RFC 3339 text; a time beyond the year 9999 is shown as that year's end rather than not at all."""
+    return rfc3339(min(time_ms, TIME_MS_MAX)) or ""
+
+
+def moment_or_none(time_ms: int | None) -> str | None:
+    """`moment`, or None for None."""
+    return None if time_ms is None else moment(time_ms)
+
+
+def with_moment(entry: dict[str, Any]) -> dict[str, Any]:
+    """A log line or leadership change with its time `at` (ms) as RFC 3339 text."""
+    at = entry.get("at")
+    return {**entry, "at": moment(at)} if isinstance(at, int) and not isinstance(at, bool) else entry
+
+
+def job_view(job: Job) -> JobView:
+    """A job as the API shows it."""
+    return JobView(
+        id=job.id,
+        type=job.type,
+        queue=job.queue,
+        status=job.status,
+        priority=job.priority,
+        payload=job.payload,
+        result=job.result,
+        error=job.error,
+        attempt=job.attempt,
+        failures=job.failures,
+        crashes=job.crashes,
+        max_retries=job.max_retries,
+        timeout=None if job.timeout_ms is None else job.timeout_ms / 1000,
+        progress=job.progress,
+        tags=job.tags,
+        idempotency_key=job.idempotency_key,
+        scope=job.scope,
+        node=job.node,
+        scheduled_at=moment_or_none(job.scheduled_at),
+        expires_at=moment_or_none(job.expires_at),
+        created_at=moment(job.created_at),
+        updated_at=moment(job.updated_at),
+        started_at=moment_or_none(job.started_at),
+        completed_at=moment_or_none(job.completed_at),
+        history=[_attempt_view(attempt) for attempt in job.history],
+        logs=[with_moment(line) for line in job.logs],
+    )
+
+
+def _attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        attempt.attempt,
+        attempt.outcome,
+        attempt.node,
+        attempt.worker,
+        moment_or_none(attempt.started_at),
+        moment_or_none(attempt.ended_at),
+        attempt.error,
+    )
+
+
+def page_view(page: JobPage) -> JobPageView:
+    """A page as the API shows it."""
+    return JobPageView([job_view(job) for job in page.jobs], page.next_cursor)
+
+
+def worker_view(worker: WorkerInfo) -> WorkerView:
+    """A worker process as the API shows it."""
+    return WorkerView(**{**msgspec.structs.asdict(worker), "started_at": moment(worker.started_at)})
+
+
+def node_view(node: NodeInfo) -> NodeView:
+    """A node as the API shows it."""
+    return NodeView(**{**msgspec.structs.asdict(node), "started_at": moment(node.started_at)})

@@ -1,0 +1,264 @@
+"""The API's two ports in memory. It stands in for the engine until the engine's own end-to-end tests put real stores
+behind the same endpoints: what is tested here is HTTP, and no promise about durability, order of work or fencing.
+
+Documents are made and read by the real `new_document` and `from_document`, so that what is refused is what the engine
+refuses.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from hegemon.cluster.ports import (
+    DeadFilter,
+    ElectionInfo,
+    Health,
+    JobFilter,
+    JobPage,
+    LeaderInfo,
+    NodeInfo,
+    NodeStats,
+    QueueStats,
+    Stats,
+    Submitted,
+    WorkerInfo,
+)
+from hegemon.queue.errors import (
+    BatchTooLarge,
+    IdempotencyKeyReused,
+    InvalidJob,
+    JobNotFound,
+    JobStateConflict,
+    PayloadTooLarge,
+)
+from hegemon.queue.ids import IdSource
+from hegemon.queue.jobs import Document, Job, NewJob, Origin, body_digest, from_document, new_document
+from hegemon.queue.states import FINAL, LIVE, Status
+
+BATCH_MAX = 50
+PAYLOAD_BYTES_MAX = 10_000
+STARTED_AT = 1_760_000_000_000
+
+
+class MemoryObserver:
+    """`Observer` with fixed answers, but for the counts. `failure`, when set, is raised by whatever is called."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.documents: dict[str, Document] = {}
+        self.failure: Exception | None = None
+        self.health = {"live": Health(True, {"claim loop": "ok"}), "ready": Health(True, {"mongodb": "ok"})}
+
+    async def stats(self) -> Stats:
+        self._fail()
+        jobs = {status.value: 0 for status in Status}
+        for document in self.documents.values():
+            jobs[document["status"]] += 1
+        return Stats(jobs, QueueStats(1, 2, 3, {"resize": 4}), NodeStats("n1", True, "least_loaded"))
+
+    async def workers(self) -> list[WorkerInfo]:
+        self._fail()
+        return [WorkerInfo("n1.w0~1", "n1", 42, 8, 3, False, ["echo"], STARTED_AT)]
+
+    async def nodes(self) -> list[NodeInfo]:
+        self._fail()
+        url = "http://127.0.0.1:8080"
+        return [NodeInfo("n1", "n1~1", url, "0.1.0", True, True, 8, 3, "least_loaded", STARTED_AT)]
+
+    async def leader(self) -> LeaderInfo:
+        self._fail()
+        return LeaderInfo(None, 7, 2, None)
+
+    def election(self) -> ElectionInfo:
+        self._fail()
+        changes = [{"at": STARTED_AT, "leader_id": "n1"}]
+        return ElectionInfo("n1", "solo", ["solo"], "leader", True, True, "n1", 1, 7, ["n1"], changes)
+
+    def cluster(self) -> dict[str, Any]:
+        self._fail()
+        return {
+            "cluster_id": "c",
+            "version": "0.1.0",
+            "node_id": "n1",
+            "algorithm": "solo",
+            "strategy": "least_loaded",
+            "generation": 2,
+        }
+
+    async def live(self) -> Health:
+        self._fail()
+        return self.health["live"]
+
+    async def ready(self) -> Health:
+        self._fail()
+        return self.health["ready"]
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class MemoryNode(MemoryObserver):
+    """`Jobs` over a dict, beside the observer. (Apart, since a class with a method `list` has no other `list`.)"""
+
+    def reset(self) -> None:
+        super().reset()
+        self.keys: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.scopes: list[str] = []
+        self.asked: list[Any] = []
+        self.waiting = 0
+        self.waits_cancelled = 0
+        self._ids = IdSource()
+        self._seq = 0
+
+    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+        self._fail()
+        self.scopes.append(scope)
+        if idempotency_key is not None and (known := self.keys.get((scope, idempotency_key))):
+            if known[1] != body_digest(job):
+                raise IdempotencyKeyReused
+            return Submitted(known[0], False, self.documents[known[0]]["status"])
+        document = self._document(job, scope, idempotency_key)
+        self.documents[document["_id"]] = document
+        if idempotency_key is not None:
+            self.keys[scope, idempotency_key] = (document["_id"], body_digest(job))
+        return Submitted(document["_id"], True, document["status"])
+
+    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+        self._fail()
+        if len(jobs) > BATCH_MAX:
+            raise BatchTooLarge
+        documents = []
+        for i, job in enumerate(jobs):
+            try:
+                documents.append(self._document(job, scope, None))
+            except InvalidJob as error:
+                raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}") from error
+        self.documents.update((document["_id"], document) for document in documents)
+        return [document["_id"] for document in documents]
+
+    async def get(self, job_id: str) -> Job:
+        return from_document(self._find(job_id))
+
+    async def list(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
+        self._fail()
+        self.asked.append((which, limit, cursor))
+        if cursor is not None and not cursor.startswith("after-"):
+            raise InvalidJob("is not a cursor of this API", field="cursor")
+        before = cursor.removeprefix("after-") if cursor else "~"
+        found = [
+            document
+            for job_id, document in sorted(self.documents.items(), reverse=True)
+            if job_id < before
+            and which.status in (None, document["status"])
+            and which.type in (None, document["type"])
+            and which.queue in (None, document["queue"])
+            and (which.tag is None or which.tag in document.get("tags", ()))
+        ]
+        more = len(found) > limit
+        page = [from_document(document) for document in found[:limit]]
+        return JobPage(page, f"after-{page[-1].id}" if more else None)
+
+    async def cancel(self, job_id: str) -> Job:
+        return self._move(job_id, frozenset(LIVE), Status.CANCELLED)
+
+    async def retry(self, job_id: str) -> Job:
+        return self._move(job_id, frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING)
+
+    async def delete(self, job_id: str) -> None:
+        document = self._find(job_id)
+        if document["status"] not in FINAL:
+            raise JobStateConflict("cancel it first", status=document["status"])
+        del self.documents[job_id]
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> Job:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                # Polled, since tests change documents from a thread of their own.
+                while self._find(job_id)["status"] not in FINAL:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            self.waits_cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+        return await self.get(job_id)
+
+    async def requeue_dead(self, which: DeadFilter) -> int:
+        found = self._dead(which)
+        for document in found:
+            document["status"] = Status.PENDING.value
+        return len(found)
+
+    async def purge_dead(self, which: DeadFilter) -> int:
+        found = self._dead(which)
+        for document in found:
+            del self.documents[document["_id"]]
+        return len(found)
+
+    # for tests
+    def finish(self, job_id: str, result: Any) -> None:
+        """Complete a job with `result`."""
+        document = self.documents[job_id]
+        now_ms = document["created_at"] + 5
+        document.update(status=Status.COMPLETED.value, started_at=now_ms, completed_at=now_ms, node="n1", worker="w")
+        document["result"] = {"enc": "json", "data": json.dumps(result).encode()}
+
+    def break_down(self, job_id: str) -> None:
+        """Make a dead letter of a job."""
+        self.documents[job_id].update(
+            status=Status.FAILED.value,
+            error={"type": "ValueError", "message": "no", "traceback": "…"},
+            history=[{"attempt": 1, "outcome": "failed", "started_at": STARTED_AT, "error": "ValueError: no"}],
+            logs=[{"at": STARTED_AT, "message": "so far so good"}],
+        )
+
+    def _find(self, job_id: str) -> Document:
+        self._fail()
+        if job_id not in self.documents:
+            raise JobNotFound
+        return self.documents[job_id]
+
+    def _move(self, job_id: str, sources: frozenset[Status], to: Status) -> Job:
+        document = self._find(job_id)
+        if document["status"] not in sources:
+            raise JobStateConflict(f"the job is {document['status']}", status=document["status"])
+        document["status"] = to.value
+        return from_document(document)
+
+    def _dead(self, which: DeadFilter) -> Sequence[Document]:
+        self._fail()
+        self.asked.append(which)
+        return [
+            document
+            for document in self.documents.values()
+            if document["status"] == Status.FAILED
+            and (which.ids is None or document["_id"] in which.ids)
+            and which.type in (None, document["type"])
+            and which.queue in (None, document["queue"])
+        ]
+
+    def _document(self, job: NewJob, scope: str, key: str | None) -> Document:
+        if len(msgspec.json.encode(job.payload)) > PAYLOAD_BYTES_MAX:
+            raise PayloadTooLarge
+        now_ms = time.time_ns() // 1_000_000
+        self._seq += 1
+        return new_document(
+            job,
+            job_id=self._ids.next(now_ms),
+            seq=self._seq,
+            now_ms=now_ms,
+            origin=Origin("n1", "n1~1"),
+            cluster_id="c",
+            scope=scope,
+            idempotency_key=key,
+        )
