@@ -1,0 +1,134 @@
+"""The command tree, and the one place where every way of ending becomes an exit code and a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+from typer.main import get_command
+
+from hegemon.cli import cluster, dead, exits, jobs
+from hegemon.cli.exits import ExitCode, Stop
+from hegemon.cli.output import note
+from hegemon.cli.session import DEFAULT_URL, GlobalOptions
+
+_EPILOG = "\b\nExit codes:\n" + exits.table()
+# The arguments of these go to the real command untouched, `--help` included: `hegemon --help` need not load a node.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+app = typer.Typer(
+    name="hegemon",
+    help="Background jobs on a cluster that elects its own leader.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help is on the screen in a third of the time
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(jobs.app, name="job")
+app.add_typer(dead.app, name="dead")
+app.add_typer(cluster.app, name="cluster")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from hegemon import __version__
+
+        print(f"hegemon {__version__}")
+        raise Exit(ExitCode.OK)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    url: Annotated[str, typer.Option(metavar="URL", envvar="HEGEMON_URL", help="A node's REST API.")] = DEFAULT_URL,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Background jobs on a cluster that elects its own leader."""
+    ctx.obj = GlobalOptions(url)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="[OPTIONS]")
+def up(ctx: typer.Context) -> None:
+    """Start a local cluster in the foreground, with its stores."""
+    _pass_on("up", ctx.args)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="[OPTIONS]")
+def node(ctx: typer.Context) -> None:
+    """Run one node, set up from the environment."""
+    _pass_on("node", ctx.args)
+
+
+def _pass_on(name: str, args: Sequence[str]) -> None:
+    module = f"hegemon.cli.{name}"
+    try:
+        function: Callable[..., Any] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise exits.usage(f"This installation cannot run `hegemon {name}`: {module} is missing.") from error
+    single = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    single.command(name)(function)
+    code = get_command(single).main(list(args), prog_name=f"hegemon {name}", standalone_mode=False)
+    if isinstance(code, int):
+        raise Exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """Carry out one command line and return its exit code; never raises, never shows a traceback unasked."""
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader had enough, as `head` does: not our failure. What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    return code
+
+
+def _run(args: Sequence[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows `?`
+    try:
+        code = get_command(app).main(list(args), prog_name="hegemon", standalone_mode=False)
+    except Stop as stop:
+        return _say(stop.code, stop.message)
+    except TyperException as error:
+        return _say(ExitCode.USAGE, _usage_text(error))
+    except (KeyboardInterrupt, Abort):
+        return _say(ExitCode.INTERRUPTED, "Interrupted.")
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the last resort: a person gets a sentence, not a traceback
+        if os.environ.get("HEGEMON_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _say(ExitCode.BUG, f"A fault in hegemon itself: {kind}: {error}. HEGEMON_DEBUG=1 shows where.")
+    if code == ExitCode.INTERRUPTED:  # the framework turns Ctrl-C inside a command into its code, without a word
+        return _say(ExitCode.INTERRUPTED, "Interrupted.")
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _usage_text(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    text = error.format_message()
+    if context is None or text.startswith("Usage:"):
+        return text
+    return f"{text.rstrip('.')}. See `{context.command_path} --help`."
+
+
+def _say(code: ExitCode, message: str) -> int:
+    if message.startswith("Usage:"):
+        print(message, file=sys.stderr)
+    else:
+        note(f"hegemon: {message}")
+    return code

@@ -1,0 +1,90 @@
+"""Exit codes and the sentences that go with them: one table, shown by `--help`, docs/cli.md and kept by the tests."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hegemon.client import ApiError, Unreachable
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    OK = 0
+    JOB_FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 4
+    UNAVAILABLE = 5
+    TIMED_OUT = 6
+    BUG = 70
+    INTERRUPTED = 130
+
+
+MEANINGS: Final[dict[ExitCode, str]] = {
+    ExitCode.OK: "done",
+    ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled",
+    ExitCode.USAGE: "the command line is wrong; nothing was sent",
+    ExitCode.NOT_FOUND: "there is no such job",
+    ExitCode.REFUSED: "the node refused the request (409, 413, 422, ...): the same request will fail again",
+    ExitCode.UNAVAILABLE: "no node answers, or it is overloaded or broken (429, 5xx), also after retries",
+    ExitCode.TIMED_OUT: "the time to wait was up before the job ended; the job goes on",
+    ExitCode.BUG: "a fault in hegemon itself; HEGEMON_DEBUG=1 shows where",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C, or a question was answered with no",
+}
+
+
+# Codes of answers that no Hegemon node gives: something else listens there.
+_NOT_OURS: Final = frozenset({"unexpected_answer", "http_404"})
+
+
+class Stop(Exception):
+    """End the command with this exit code and one or two sentences on stderr that say what to do."""
+
+    def __init__(self, code: ExitCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def usage(message: str) -> Stop:
+    """The command line is wrong."""
+    return Stop(ExitCode.USAGE, message)
+
+
+def for_refusal(error: ApiError) -> Stop:
+    """What a problem that the node reported means for the person at the terminal."""
+    detail = error.detail.rstrip(".")
+    where = error.code if error.field is None else f"{error.code}, field {error.field}"
+    said = f"{detail} ({where})."
+    if error.status == 404 and error.code != "http_404":
+        return Stop(ExitCode.NOT_FOUND, said)
+    if error.code in _NOT_OURS or 300 <= error.status < 400:
+        return Stop(ExitCode.UNAVAILABLE, f"{said} Is --url right?")
+    if error.status == 429 or error.status >= 500:
+        if error.uncertain:
+            return Stop(ExitCode.UNAVAILABLE, f"{said} {_look_first(error.idempotency_key)}")
+        when = "later" if error.retry_after is None else f"in {error.retry_after:g} s"
+        return Stop(ExitCode.UNAVAILABLE, f"{said} Try again {when}.")
+    return Stop(ExitCode.REFUSED, said)
+
+
+def for_silence(error: Unreachable) -> Stop:
+    """What it means that nobody answered: whether to start a node, or to look before trying again."""
+    said = f"No answer from {error.url} ({error.reason})."
+    if not error.sent:
+        return Stop(ExitCode.UNAVAILABLE, f"{said} Start a cluster with `hegemon up`, or name a node with --url.")
+    return Stop(ExitCode.UNAVAILABLE, f"{said} {_look_first(error.idempotency_key)}")
+
+
+def _look_first(key: str | None) -> str:
+    if key is None:
+        return "It may have been carried out all the same: look before you try again."
+    return f"The job may have been accepted: submit it again with --key {key} to get one job."
+
+
+def table() -> str:
+    """The codes as lines of text."""
+    return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())

@@ -1,0 +1,60 @@
+"""`hegemon node`: one node from the environment alone. SIGTERM and SIGINT stop it in order, a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+
+from hegemon.api.frontend import HttpFrontend
+from hegemon.cli.exits import ExitCode
+from hegemon.cluster.node import Node, StartError
+from hegemon.cluster.settings import Settings, SettingsError, load
+
+_BUSY_GC = (50_000, 20, 100)
+
+
+def node() -> None:
+    """Run one node, set up by environment variables and .env (see .env.example), until SIGTERM or Ctrl-C."""
+    try:
+        settings = load()
+        _run(settings)
+    except (SettingsError, StartError) as error:
+        print(f"hegemon node: {error}", file=sys.stderr)
+        raise SystemExit(int(ExitCode.USAGE)) from None
+
+
+def _run(settings: Settings) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    running = Node(settings, HttpFrontend(settings.server))
+
+    async def tune() -> None:
+        await running.started.wait()
+        # What lives now lives for long: keep the collector away from it, and let it run less often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_BUSY_GC)
+
+    tuning = loop.create_task(tune(), name="gc")
+    try:
+        await running.run(stop)
+    finally:
+        tuning.cancel()
