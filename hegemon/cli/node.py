@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+import structlog
+
 from hegemon.api.frontend import HttpFrontend
 from hegemon.cli.exits import ExitCode
 from hegemon.cluster.node import Node, StartError
@@ -24,6 +26,9 @@ def node() -> None:
     except (SettingsError, StartError) as error:
         print(f"hegemon node: {error}", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE)) from None
+    except Exception:
+        structlog.get_logger(__name__).exception("node_failed")
+        raise SystemExit(int(ExitCode.BUG)) from None
 
 
 def _run(settings: Settings) -> None:

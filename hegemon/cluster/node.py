@@ -28,6 +28,7 @@ from hegemon.cluster.shell import ElectionShell
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
 from hegemon.cluster.upkeep import Retention, Upkeep
 from hegemon.election.solo import Solo
+from hegemon.monitoring.logs import configure
 from hegemon.monitoring.metrics import NodeMetrics
 from hegemon.queue import mongo
 from hegemon.queue.breaker import Breaker
@@ -72,6 +73,9 @@ class Node:
     """One node. `run()` lives until `stop` is set; `started` is set when the API answers and a worker is open."""
 
     def __init__(self, settings: Settings, frontend: Frontend) -> None:
+        configure(settings.log.log_level, settings.log.log_format)
+        for warning in settings.warnings:
+            log.warning("setting_unknown", hint=warning)
         self._settings = settings
         self._frontend = frontend
         self._node = settings.cluster.node_id

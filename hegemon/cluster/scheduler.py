@@ -16,14 +16,18 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import structlog
+
 from hegemon.cluster.balancing import Balancer, WorkerView
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import Entry
-from hegemon.queue.errors import IndexRefused, StoreUnavailable
+from hegemon.queue.errors import Fenced, IndexRefused, StoreUnavailable
 from hegemon.queue.leader_index import LeaderIndex, Survey
 from hegemon.queue.redis import Redis
 from hegemon.queue.store import JobStore
+
+log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 IDLE_S: Final = 0.25
@@ -83,9 +87,15 @@ class Scheduler:
             try:
                 busy, due_ms = await self.round(due_ms)
                 failures = 0
+            except (Fenced, IndexRefused):
+                raise
             except StoreUnavailable:
                 failures += 1
                 await asyncio.sleep(min(0.02 * 2**failures, 0.5))
+                continue
+            except Exception:  # what one round stumbles over must not end scheduling
+                log.exception("scheduling_failed")
+                await asyncio.sleep(1.0)
                 continue
             if busy:
                 await asyncio.sleep(GATHER_S)

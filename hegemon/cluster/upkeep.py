@@ -15,7 +15,7 @@ from hegemon.cluster.liveness import Liveness
 from hegemon.cluster.recovery import DeathReport, Recovery, marks_of
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.errors import StoreUnavailable
+from hegemon.queue.errors import Fenced, IndexRefused, StoreUnavailable
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.leader_index import LeaderIndex, Round
 from hegemon.queue.office_store import OfficeStore
@@ -31,6 +31,7 @@ AUDIT_PAGE: Final = 1000
 # A live document younger than this may still be on its way into the index.
 AUDIT_AGE_MS: Final = 60_000
 PRUNE_S: Final = 60.0
+FAULT_PAUSE_S: Final = 1.0
 # Longer than any submitter trusts what it has not indexed yet (submit._STALE_S).
 TOMBSTONE_MS: Final = 30_000
 
@@ -89,6 +90,11 @@ class Upkeep:
                 await duty()
             except StoreUnavailable as error:
                 log.warning("upkeep_paused", duty=duty.__qualname__, reason=str(error))
+            except (Fenced, IndexRefused):
+                raise
+            except Exception:  # a fault of one duty must not end the others, nor the node
+                log.exception("upkeep_failed", duty=duty.__qualname__)
+                await asyncio.sleep(FAULT_PAUSE_S)
             if early is None:
                 await asyncio.sleep(pace_s)
                 continue

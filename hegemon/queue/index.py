@@ -156,6 +156,10 @@ class WorkerIndex:
         answer = await self._redis.run("reconcile", self.generation, self.worker, *missing_twice)
         return {item.decode() for item in answer[1]}
 
+    async def leave(self, now_ms: int) -> None:
+        """Close this incarnation in order."""
+        await self._redis.run("worker_leave", self.generation, self.worker, now_ms)
+
     async def wait(self, timeout_s: float) -> bool:
         """Block until something lies in the inbox, or the time is up."""
         return await self._redis.wait(f"wake:{self.worker}", timeout_s)

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from bson.codec_options import TypeDecoder, TypeRegistry
+from bson.int64 import Int64
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -32,8 +34,6 @@ from pymongo.errors import (
 
 from hegemon.queue.errors import StoreUnavailable
 
-type_name = "MongoDB"
-
 Client = AsyncIOMotorClient[dict[str, Any]]
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
@@ -43,6 +43,18 @@ Session = AsyncIOMotorClientSession
 _PASSING_CODES = frozenset(
     {6, 7, 50, 64, 89, 91, 112, 133, 134, 189, 202, 211, 222, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
 )
+
+
+class _PlainInt(TypeDecoder):
+    """64-bit integers as plain `int`: encoders that look at exact types know no subclass."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: Int64) -> int:
+        return int(value)
+
+
+_TYPES = TypeRegistry([_PlainInt()])
 
 
 def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
@@ -58,6 +70,7 @@ def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
         readConcernLevel="majority",
         retryWrites=True,
         retryReads=True,
+        type_registry=_TYPES,
         tz_aware=False,
         maxPoolSize=32,
         appname="hegemon",

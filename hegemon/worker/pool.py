@@ -164,6 +164,10 @@ class Pool:
         last = time.monotonic() + 2.0
         while (self._executor.running or self._recording or self._in_record or self._acks) and time.monotonic() < last:
             await asyncio.sleep(0.02)
+        try:
+            await self._index.leave(self._clock.now_ms())
+        except QueueError:
+            pass  # The leader closes it when its beat has stood still for a lease.
         self._stopped.set()
 
     # -- taking --------------------------------------------------------------------------------------------------------

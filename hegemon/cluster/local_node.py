@@ -1,0 +1,176 @@
+"""One node of a local cluster as a child process: started, asked whether it is ready, stopped, and read from its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from hegemon.cluster.local_plan import LocalError, NodePlan
+from hegemon.cluster.parentage import tied_to_parent
+
+_POLL_S: Final = 0.05
+_FOLLOW_S: Final = 0.2
+_PROBE_TIMEOUT_S: Final = 2.0
+_TAIL_LINES: Final = 30
+_TAIL_BYTES: Final = 1 << 16
+# What a node says for people when it gives up begins like this; all else in its log is for the record.
+_OWN_WORDS: Final = ("hegemon node: ", "hegemon: ")
+
+
+class NodeProcess:
+    """A node's control process. It lives in a session of its own, which keeps the terminal's Ctrl-C away from it, and
+    dies with this process. Its workers are in its process group."""
+
+    def __init__(self, plan: NodePlan, log_path: Path) -> None:
+        self.plan = plan
+        self.log_path = log_path
+        self.ready_s: float | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the node that was started last, None before the first."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives, as far as the event loop has seen."""
+        return self._process is not None and self._process.returncode is None
+
+    async def spawn(self, stores: Mapping[str, str]) -> None:
+        """Start the process, with the stores' addresses in its environment. Needs a thread that outlives the node."""
+        self.ready_s = None
+        with self.log_path.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                *tied_to_parent([sys.executable, "-m", "hegemon.cli", "node"]),
+                env={**self.plan.environment, **stores},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def wait(self) -> int:
+        """Wait until the process has ended; its exit code, negative for a signal."""
+        if self._process is None:
+            raise LocalError(f"{self.plan.id} was not started")
+        code = await self._process.wait()
+        self._kill_group()  # what its handlers may have started and left behind
+        return code
+
+    async def until_ready(self, patience: timedelta | None) -> bool:
+        """True once GET /readyz says so, False if the process ended first. LocalError when the patience is at its end.
+
+        A certificate is not checked: it names the host that others know, not the loopback address.
+        """
+        deadline = None if patience is None else time.monotonic() + patience.total_seconds()
+        said = "it does not answer"
+        # No proxy stands between us and a child of ours.
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
+            while self.running:
+                try:
+                    answer = await client.get(f"{self.plan.url}/readyz")
+                    if answer.status_code == 200:
+                        self.ready_s = time.monotonic()
+                        return True
+                    said = str(answer.json().get("detail") or f"HTTP {answer.status_code}")
+                except (httpx.HTTPError, ValueError):
+                    pass
+                if patience is not None and deadline is not None and time.monotonic() > deadline:
+                    seconds = patience.total_seconds()
+                    raise LocalError(f"{self.plan.id} was not ready after {seconds:g} s: {said}{self._tail()}")
+                await asyncio.sleep(_POLL_S)
+        return False
+
+    async def types(self) -> list[str]:
+        """The job types that the cluster's workers handle, as this node knows them; empty if it does not answer."""
+        try:
+            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
+                workers = (await client.get(f"{self.plan.url}/api/v1/workers")).json()["workers"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return []
+        return sorted({name for worker in workers for name in worker["types"]})
+
+    async def stop(self, within: timedelta) -> None:
+        """Let the node drain; kill what is left of it after that time, or when this call is cancelled."""
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if process.returncode is None:
+                process.terminate()
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if process.returncode is None:
+                self._kill_group()
+                await process.wait()
+            else:
+                self._kill_group()
+
+    def _kill_group(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def last_words(self, code: int) -> str:
+        """Why it ended: its own words if it left any, else the code and the end of its log."""
+        lines = self._log_lines()
+        for index in range(len(lines) - 1, -1, -1):
+            for opening in _OWN_WORDS:
+                if lines[index].startswith(opening):
+                    return "\n".join([lines[index].removeprefix(opening), *lines[index + 1 :]])
+        return f"it {how_ended(code)}{self._tail()}"
+
+    def _tail(self) -> str:
+        lines = self._log_lines()[-_TAIL_LINES:]
+        if not lines:
+            return f"; {self.log_path} says nothing"
+        return f"; the end of {self.log_path}:\n" + "\n".join(f"  {line}" for line in lines)
+
+    def _log_lines(self) -> list[str]:
+        """The last lines that the present process logged."""
+        try:
+            with self.log_path.open("rb") as log:
+                log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                return [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return []
+
+    async def follow(self, show: Callable[[str], None]) -> None:
+        """Show each line of the log from now on, for ever. The log is a file, so that a terminal that is held up holds
+        up nobody but us."""
+        offset = self.log_path.stat().st_size if self.log_path.exists() else 0
+        rest = b""
+        while True:
+            with contextlib.suppress(FileNotFoundError), self.log_path.open("rb") as log:
+                log.seek(offset)
+                chunk = log.read()
+                offset += len(chunk)
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    show(line.decode(errors="replace"))
+            await asyncio.sleep(_FOLLOW_S)
+
+
+def how_ended(code: int) -> str:
+    """An exit code as the end of a sentence: "exited with code 1", "was ended by SIGKILL"."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-code).name}"
+    return f"exited with code {code}"
