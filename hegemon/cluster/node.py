@@ -308,7 +308,8 @@ class Node:
                 await stop.wait()
                 log.info("node_stopping", node=self._node)
                 announce.cancel()
-                await self._drain(office, workers)
+                # The beat would write itself back into the tables that we leave.
+                await self._drain(office, workers, beat=loops[0])
                 for task in loops:
                     task.cancel()
         except* (WorkerStartError, WrongStore, OSError) as failed:
@@ -323,7 +324,7 @@ class Node:
         log.info("node_started", node=self._node, url=self._frontend.url, version=VERSION)
         self.started.set()
 
-    async def _drain(self, office: asyncio.Task[None], workers: asyncio.Task[None]) -> None:
+    async def _drain(self, office: asyncio.Task[None], workers: asyncio.Task[None], beat: asyncio.Task[None]) -> None:
         """Take nothing new, finish or hand back, index what was accepted, hand the office over."""
         within_s = self._settings.cluster.shutdown_timeout.total_seconds()
         await self._frontend.stop(min(within_s, 5.0))
@@ -337,11 +338,15 @@ class Node:
         await asyncio.wait({office}, timeout=5.0)
         self._office.held = held
         await self._office.resign()
+        beat.cancel()
+        await asyncio.wait({beat}, timeout=5.0)
         if self._submitter.idle():
             try:
+                await self._index.leave(self._incarnation)
                 await self._offices.discharge(self._incarnation)
-            except StoreUnavailable:
-                log.warning("left_without_discharge", node=self._node)
+            except QueueError as error:
+                # The leader sweeps for this incarnation, in vain.
+                log.warning("left_without_discharge", node=self._node, reason=str(error))
         log.info("node_stopped", node=self._node)
 
     async def _beat_loop(self) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
@@ -171,10 +171,14 @@ def _shown(name: str, text: str) -> str:
     return f"{name}={text}"
 
 
+# Names of others that resemble ours.
+_FOREIGN: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
+
+
 def _misspelt(values: Mapping[str, str]) -> Iterator[str]:
     """Sentences about unknown names that are one slip, or two within a shared word, away from a known one."""
     known = [setting.name for setting in all_settings()]
-    for name in sorted(values.keys() - set(known)):
+    for name in sorted(values.keys() - set(known) - _FOREIGN):
         distance, nearest = min((_edit_distance(name, candidate), candidate) for candidate in known)
         shares_a_word = not set(name.split("_")).isdisjoint(nearest.split("_"))
         if distance == 1 or (distance == 2 and shares_a_word):

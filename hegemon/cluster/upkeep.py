@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from typing import Final
 
 import msgspec
@@ -70,6 +70,7 @@ class Upkeep:
         self._workers = Liveness(lease_s + 0.1)
         self._nodes = Liveness(lease_s + 0.1)
         self._beats: dict[str, int] = {}
+        self._known: Set[str] = frozenset()
         self._audited = ""
 
     async def run(self) -> None:
@@ -104,7 +105,7 @@ class Upkeep:
 
     async def _round(self) -> None:
         seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
-        self._beats = seen.beats
+        self._beats, self._known = seen.beats, seen.nodes.keys()
         closed = await self._close_dead(seen)
         if closed:
             seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
@@ -147,7 +148,7 @@ class Upkeep:
     async def _sweep(self) -> None:
         """What dead nodes accepted and did not index."""
         enlisted = await self._offices.enlisted()
-        for incarnation in self._nodes.dead(enlisted, self._beats, time.monotonic()):
+        for incarnation in self._nodes.dead(enlisted.keys() | self._known, self._beats, time.monotonic()):
             await self._index.close_node(incarnation)
             swept = 0
             async for page in self._queries.live_of(incarnation):

@@ -92,6 +92,10 @@ class MemberIndex:
         """A worker process of ours has died."""
         await self._redis.run("report_dead", self.generation, worker, _json.encode(report))
 
+    async def leave(self, incarnation: str) -> None:
+        """This node goes, with nothing left to index."""
+        await self._redis.run("node_leave", self.generation, incarnation)
+
     async def counts(self) -> IndexCounts:
         """Counts and tables for people; unfenced."""
         ready, delayed, held, parked, workers, nodes = await self._redis.run("stats")

@@ -221,11 +221,11 @@ def from_document(document: Mapping[str, Any]) -> Job:
     """
     history = [msgspec.convert(item, Attempt) for item in document.get("history", ())]
     status = document["status"]
-    if status == Status.COMPLETED:
+    if status == Status.COMPLETED or (status == Status.CANCELLED and "started_at" in document):
         history.append(
             Attempt(
                 attempt=document["attempt"],
-                outcome="completed",
+                outcome=status,
                 node=document.get("node"),
                 worker=document.get("worker"),
                 started_at=document.get("started_at"),

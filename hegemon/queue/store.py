@@ -140,7 +140,7 @@ class JobStore:
             if result is not None:
                 fields["result"] = {"enc": "json", "data": result}
             which = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "attempt": attempt, "status": {"$in": statuses}}
-            change = {"$set": fields, "$unset": {"suspect": "", "due": ""}}
+            change = {"$set": fields, "$unset": {"suspect": "", "due": "", "error": ""}}
             operations.append(UpdateOne(which, change) if len(ids) == 1 else UpdateMany(which, change))
         if await self._apply(operations) == len(done):
             return set()
