@@ -33,7 +33,7 @@ from hegemon.monitoring.metrics import NodeMetrics
 from hegemon.queue import mongo
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore
+from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import READY, MemberIndex
 from hegemon.queue.jobs import Origin
@@ -312,11 +312,10 @@ class Node:
                 await self._drain(office, workers, beat=loops[0])
                 for task in loops:
                     task.cancel()
-        except* (WorkerStartError, WrongStore, OSError) as failed:
-            error: BaseException = failed
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise StartError(str(error)) from error
+        except BaseExceptionGroup as failed:
+            if error := leaf(failed, WorkerStartError, WrongStore, OSError):
+                raise StartError(str(error)) from error
+            raise
 
     async def _announce(self) -> None:
         while not (await self._observer.ready()).ok:

@@ -30,7 +30,7 @@ import structlog
 from hegemon.cluster.shell import ElectionShell
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.errors import Fenced, IndexRefused, QueueError, StoreUnavailable
+from hegemon.queue.errors import Fenced, IndexRefused, QueueError, StoreUnavailable, leaf
 from hegemon.queue.leader_index import LeaderIndex
 from hegemon.queue.office_store import Office, OfficeStore
 from hegemon.queue.redis import Redis
@@ -95,9 +95,9 @@ class OfficeKeeper:
                     await self._hold(office)
             except OfficeLostError as error:
                 log.warning("office_lost", node=self._node, reason=str(error))
-                await self._shell.until(lambda: self._shell.wanted is not None)
-                await self._shell.office_lost(str(error))
-                await self._shell.until(lambda: self._shell.wanted is None)
+                if self._shell.wanted is not None:
+                    await self._shell.office_lost(str(error))
+                    await self._shell.until(lambda: self._shell.wanted is None)
             except QueueError as error:
                 log.warning("office_waits", node=self._node, reason=str(error))
                 await asyncio.sleep(0.2)
@@ -189,12 +189,10 @@ class OfficeKeeper:
                 await self._shell.until(lambda: self._shell.wanted is None)
                 duties.cancel()
                 raise OfficeLostError("the election was lost")
-        except* Fenced as refused:
-            raise _first(refused) from None
-        except* IndexRefused as refused:
-            raise _first(refused) from None
-        except* StoreUnavailable as away:
-            raise _first(away) from None
+        except BaseExceptionGroup as group_failed:
+            if error := leaf(group_failed, OfficeLostError, Fenced, IndexRefused, StoreUnavailable):
+                raise error from None
+            raise
 
     async def _beat(self, index: LeaderIndex) -> None:
         """Move the counter. A store that stalls pauses us: the duties' own scripts wait for the same store."""
@@ -208,11 +206,3 @@ class OfficeKeeper:
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to act on: a refusal is raised as itself, not as a group of one."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

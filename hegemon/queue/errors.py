@@ -126,3 +126,17 @@ class WrongStore(QueueError):
     """This store belongs to another cluster, algorithm or layout, or is set up in a way that would lose jobs."""
 
     code = "wrong_store"
+
+
+def leaf(group: BaseExceptionGroup[BaseException], *kinds: type[BaseException]) -> BaseException | None:
+    """The first error of these kinds in a task group's failure, if all of its errors are of these kinds; else None.
+
+    `except*` would wrap what its body raises into a group again, which no plain `except` catches.
+    """
+    expected, others = group.split(kinds)
+    if others is not None or expected is None:
+        return None
+    error: BaseException = expected
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -102,7 +102,9 @@ class Redis:
 
     async def wait(self, key: str, timeout_s: float) -> bool:
         """Block until a wake-up token lies in the list `key`, or the time is up. Tokens carry nothing."""
-        return bool(await self._guarded(self._client.blpop([self.prefix + key], timeout=timeout_s), slack_s=timeout_s))
+        # The socket's time-out counts here too: ask for less, or every quiet wait would look like a dead server.
+        seconds = min(timeout_s, self._timeout_s / 2)
+        return bool(await self._guarded(self._client.blpop([self.prefix + key], timeout=seconds), slack_s=seconds))
 
     async def command(self, *args: str | bytes | float) -> Any:
         """One plain command, for what needs no script. Key names are whole."""

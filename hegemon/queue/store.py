@@ -256,10 +256,13 @@ class JobStore:
 
     async def change(self, changes: Sequence[tuple[str, int, Document]]) -> int:
         """Compare-and-set by (id, attempt) on live documents: the leader's recoveries. How many matched."""
+        groups: dict[tuple[int, bytes], tuple[list[str], Document]] = {}
+        for job_id, attempt, change in changes:
+            groups.setdefault((attempt, bson.encode(change)), ([], change))[0].append(job_id)
         return await self._apply(
             [
-                UpdateOne({"_id": job_id, "attempt": attempt, "status": {"$in": LIVE_STATUSES}}, change)
-                for job_id, attempt, change in changes
+                UpdateMany({"_id": {"$in": ids}, "attempt": attempt, "status": {"$in": LIVE_STATUSES}}, change)
+                for (attempt, _), (ids, change) in groups.items()
             ]
         )
 

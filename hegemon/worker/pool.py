@@ -30,7 +30,7 @@ from typing import Final
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import decode_body, parse_entry
-from hegemon.queue.errors import IncarnationClosed, IndexRefused, QueueError, StoreUnavailable
+from hegemon.queue.errors import IncarnationClosed, IndexRefused, QueueError, StoreUnavailable, leaf
 from hegemon.queue.index import READY, WorkerIndex
 from hegemon.queue.jobs import PRIORITY_MAX
 from hegemon.queue.queries import JobQueries
@@ -138,8 +138,10 @@ class Pool:
                 await self._stopped.wait()
                 for task in tasks:
                     task.cancel()
-        except* IncarnationClosed:
-            raise Closed from None
+        except BaseExceptionGroup as group_failed:
+            if leaf(group_failed, IncarnationClosed):
+                raise Closed from None
+            raise
         finally:
             self._executor.close()
 
