@@ -42,7 +42,7 @@ class _Store:
     def __init__(self, title: str, server: EmbeddedRedis | EmbeddedMongo) -> None:
         self.title = title
         self.server = server
-        self.ready_s = 0.0
+        self.ready_s: float | None = None
 
     @property
     def address(self) -> str:
@@ -86,7 +86,7 @@ class LocalCluster:
         self._listener.starting(store.title)
         await store.server.start()
         store.ready_s = time.monotonic()
-        self._listener.ready(store.title, store.ready_s - began)
+        self._listener.ready(store.title, time.monotonic() - began)
 
     async def _start_node(self, node: NodeProcess) -> None:
         began = time.monotonic()
@@ -128,9 +128,9 @@ class LocalCluster:
         while True:
             code = await node.wait()
             deaths = _row(deaths, node.ready_s)
-            self._listener.said(f"{node.plan.id} (process {node.pid}) {how_ended(code)}; starting it again.")
             if deaths >= len(RESTART_PAUSES_S):
                 raise LocalError(f"{node.plan.id} keeps dying: {node.last_words(code)}")
+            self._listener.said(f"{node.plan.id} (process {node.pid}) {how_ended(code)}; starting it again.")
             await asyncio.sleep(RESTART_PAUSES_S[deaths])
             await node.spawn(self._addresses())
             self._publish()
@@ -142,7 +142,7 @@ class LocalCluster:
         deaths = 0
         while True:
             pid = store.server.pid
-            while store.server.running:  # noqa: ASYNC110 - the server has no event for its end
+            while store.server.running:
                 await asyncio.sleep(_WATCH_S)
             deaths = _row(deaths, store.ready_s)
             if deaths >= len(RESTART_PAUSES_S):
@@ -150,7 +150,7 @@ class LocalCluster:
             died = f"{store.title} (process {pid}) died" if pid else f"{store.title} did not start"
             self._listener.said(f"{died}; starting it again on its data.")
             await asyncio.sleep(RESTART_PAUSES_S[deaths])
-            store.ready_s = time.monotonic() + STEADY_S
+            store.ready_s = None
             try:
                 await store.server.restart()
             except EmbeddedError as error:

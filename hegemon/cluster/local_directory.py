@@ -1,4 +1,4 @@
-"""The directory of a local cluster: held by one `hegemon up` at a time, and thrown away at the end unless it was given."""
+"""A local cluster's directory: held by one `hegemon up` at a time, and thrown away at the end unless it was given."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""One node of a local cluster as a child process: started, asked whether it is ready, stopped, and read from its log."""
+"""One node of a local cluster as a child process: started, asked whether it is ready, stopped, its log read."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ class NodeProcess:
         self.log_path = log_path
         self.ready_s: float | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._group: int | None = None
         self._log_start = 0
 
     @property
@@ -61,6 +63,7 @@ class NodeProcess:
                 stderr=log,
                 start_new_session=True,
             )
+            self._group = self._process.pid
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit code, negative for a signal."""
@@ -124,9 +127,11 @@ class NodeProcess:
                 self._kill_group()
 
     def _kill_group(self) -> None:
-        if self._process is not None:
+        """Once a process: its number may be given away again when the group is empty."""
+        if self._group is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._group, signal.SIGKILL)
+            self._group = None
 
     def last_words(self, code: int) -> str:
         """Why it ended: its own words if it left any, else the code and the end of its log."""
@@ -134,7 +139,9 @@ class NodeProcess:
         for index in range(len(lines) - 1, -1, -1):
             for opening in _OWN_WORDS:
                 if lines[index].startswith(opening):
-                    return "\n".join([lines[index].removeprefix(opening), *lines[index + 1 :]])
+                    # A sentence may have a list below it; what else follows is not for people.
+                    below = itertools.takewhile(lambda line: line.startswith(" "), lines[index + 1 :])
+                    return "\n".join([lines[index].removeprefix(opening), *below])
         return f"it {how_ended(code)}{self._tail()}"
 
     def _tail(self) -> str:
@@ -153,19 +160,23 @@ class NodeProcess:
             return []
 
     async def follow(self, show: Callable[[str], None]) -> None:
-        """Show each line of the log from now on, for ever. The log is a file, so that a terminal that is held up holds
-        up nobody but us."""
+        """Show each line that is logged from now on, until cancelled. The log is a file, so that a terminal that is
+        held up holds up nobody but us."""
         offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         rest = b""
-        while True:
-            with contextlib.suppress(FileNotFoundError), self.log_path.open("rb") as log:
+        ending = False
+        while not ending:
+            try:
+                await asyncio.sleep(_FOLLOW_S)
+            except asyncio.CancelledError:
+                ending = True
+            with contextlib.suppress(OSError), self.log_path.open("rb") as log:
                 log.seek(offset)
                 chunk = log.read()
                 offset += len(chunk)
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     show(line.decode(errors="replace"))
-            await asyncio.sleep(_FOLLOW_S)
 
 
 def how_ended(code: int) -> str:

@@ -1,0 +1,123 @@
+"""`hegemon up`: a local cluster in the foreground. Ctrl-C, SIGTERM or the terminal's end stop it in order, and leave
+nothing running; a second one stops it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from hegemon.cli.exits import ExitCode
+from hegemon.cli.up_screen import Screen, overview
+from hegemon.cluster.embedded import EmbeddedError
+from hegemon.cluster.local import LocalCluster
+from hegemon.cluster.local_directory import LocalDirectory
+from hegemon.cluster.local_plan import LocalError, make_plan
+from hegemon.cluster.settings import SettingsError
+
+FAILED: Final = 1
+
+
+def up(
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Keep all state there, for the next start.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="P", min=1, max=65535, help="The API's port. Default: SERVER_PORT, else 8080."),
+    ] = None,
+    handlers: Annotated[
+        str | None,
+        typer.Option("--handlers", metavar="MODULE[,MODULE]", help="Python modules with your jobs. Default: HANDLERS."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the nodes' logs here, too.")] = False,
+) -> int:
+    """Start a local cluster in the foreground: MongoDB and Valkey, unless MONGODB_URI and REDIS_URL name yours, and a
+    node. Without --data all of it is gone at the end. Exit codes: 0 stopped, 1 failed, 130 stopped at once."""
+    return asyncio.run(_up(data, port, handlers, verbose=verbose))
+
+
+async def _up(data: Path | None, port: int | None, handlers: str | None, *, verbose: bool) -> int:
+    stop, hurry = _listen_to_signals()
+    screen = Screen(spinner=not verbose)
+    try:
+        with LocalDirectory.open(data) as directory:
+            plan = make_plan(os.environ, port=port, handlers=handlers, remembered=directory.ports, verbose=verbose)
+            directory.remember(plan.ports)
+            for note in plan.notes:
+                screen.said(note)
+            code = await _run(LocalCluster(plan, directory, screen), directory, screen, stop, hurry, verbose=verbose)
+    except (LocalError, SettingsError) as error:
+        screen.said(f"hegemon up: {error}")
+        code = FAILED
+    return code
+
+
+def _listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first signal, and by any after it."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup the terminal's end is meant to be survived.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, asked)
+    return stop, hurry
+
+
+async def _run(
+    cluster: LocalCluster,
+    directory: LocalDirectory,
+    screen: Screen,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    *,
+    verbose: bool,
+) -> int:
+    shown = cluster.nodes if verbose else []
+    following = [asyncio.create_task(node.follow(screen.logged(node.plan.id)), name="follow") for node in shown]
+    life = asyncio.create_task(_live(cluster, directory, screen), name="life")
+    asked = asyncio.create_task(stop.wait(), name="asked")
+    failure: Exception | None = None
+    try:
+        await asyncio.wait({life, asked}, return_when=asyncio.FIRST_COMPLETED)
+        life.cancel()
+        asked.cancel()
+        try:
+            await life
+        except asyncio.CancelledError:
+            pass
+        except (LocalError, EmbeddedError) as error:
+            failure = error
+        if failure is not None and not stop.is_set():
+            screen.quiet()
+            screen.said(f"hegemon up: {failure}")
+        else:
+            screen.said("Stopping; once more stops at once.")
+        screen.wait_for("stopping")
+    finally:
+        await cluster.stop(hurry)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(asked, *following, return_exceptions=True)
+        screen.quiet()
+    if hurry.is_set():
+        return ExitCode.INTERRUPTED
+    if failure is not None and not stop.is_set():
+        return FAILED
+    screen.said("Stopped.")
+    return ExitCode.OK
+
+
+async def _live(cluster: LocalCluster, directory: LocalDirectory, screen: Screen) -> None:
+    await cluster.start()
+    types = await cluster.nodes[0].types()
+    screen.table(*overview(cluster, types, directory.path, kept=directory.kept))
+    await cluster.watch()
