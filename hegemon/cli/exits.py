@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "done",
-    ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled",
+    ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled; `hegemon up` could not start or go on",
     ExitCode.USAGE: "the command line is wrong; nothing was sent",
     ExitCode.NOT_FOUND: "there is no such job",
     ExitCode.REFUSED: "the node refused the request (409, 413, 422, ...): the same request will fail again",

@@ -26,7 +26,7 @@ def node() -> None:
     except (SettingsError, StartError) as error:
         print(f"hegemon node: {error}", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE)) from None
-    except Exception:
+    except Exception:  # noqa: BLE001 - the last door: logged whole, then an exit code
         structlog.get_logger(__name__).exception("node_failed")
         raise SystemExit(int(ExitCode.BUG)) from None
 

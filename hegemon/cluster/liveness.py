@@ -1,7 +1,7 @@
 """Who lives, judged by counters that move, on the judge's own monotonic clock. No wall clock is compared.
 
 A missing counter is unknown, not dead: it gets a full lease from the moment it was first missed, and so does everyone
-under a new office or after a loss of Redis, because a `Liveness` begins empty.
+under a new office or after a loss of Redis, because a `Liveness` begins empty, and after any pause of the judge's own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ class Liveness:
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._seen: dict[str, tuple[int | None, float]] = {}
+        self._judged_s: float | None = None
 
     def dead(self, members: Iterable[str], beats: Mapping[str, int], now_s: float) -> list[str]:
         """Which members' counters have not moved for longer than the patience."""
+        # A judge that was stopped, or that could not see, knows nothing of the time between.
+        if self._judged_s is None or now_s - self._judged_s > self._patience_s / 2:
+            self._seen.clear()
+        self._judged_s = now_s
         found = []
         known = set(members)
         for member in known:

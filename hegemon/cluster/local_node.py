@@ -56,7 +56,7 @@ class NodeProcess:
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *tied_to_parent([sys.executable, "-m", "hegemon.cli", "node"]),
+                *tied_to_parent([sys.executable, "-P", "-m", "hegemon.cli", "node"]),
                 env={**self.plan.environment, **stores},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

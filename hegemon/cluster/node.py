@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -182,6 +182,7 @@ class Node:
             shell=self._shell,
             store=self._offices,
             redis=self._leader_redis,
+            watch=self._rebuild_redis,
             clock=self._clock,
             node=self._node,
             incarnation=self._incarnation,
@@ -288,23 +289,19 @@ class Node:
         try:
             async with asyncio.TaskGroup() as group:
 
-                def go(name: str, work: Awaitable[None]) -> asyncio.Task[None]:
-                    async def named() -> None:
-                        await work
+                def go(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+                    return group.create_task(work(), name=name)
 
-                    return group.create_task(named(), name=name)
-
+                await self._frontend.start(self._service, self._observer, self._metrics_source())
                 loops = [
-                    go("beat", self._beat_loop()),
-                    go("submitter", self._submitter.run()),
-                    go("shell", self._shell.run()),
-                    go("service", self._service.run()),
+                    go("beat", self._beat_loop),
+                    go("submitter", self._submitter.run),
+                    go("shell", self._shell.run),
+                    go("service", self._service.run),
                 ]
-                office = go("office", self._office.run())
-                workers = go("supervisor", self._supervisor.run())
-                metrics = self._metrics.render if self._settings.server.metrics_enabled else None
-                await self._frontend.start(self._service, self._observer, metrics)
-                announce = go("announce", self._announce())
+                office = go("office", self._office.run)
+                workers = go("supervisor", self._supervisor.run)
+                announce = go("announce", self._announce)
                 await stop.wait()
                 log.info("node_stopping", node=self._node)
                 announce.cancel()
@@ -314,8 +311,14 @@ class Node:
                     task.cancel()
         except BaseExceptionGroup as failed:
             if error := leaf(failed, WorkerStartError, WrongStore, OSError):
-                raise StartError(str(error)) from error
+                words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                raise StartError(words) from error
             raise
+        finally:
+            await self._frontend.stop(0.0)
+
+    def _metrics_source(self) -> Callable[[], bytes] | None:
+        return self._metrics.render if self._settings.server.metrics_enabled else None
 
     async def _announce(self) -> None:
         while not (await self._observer.ready()).ok:

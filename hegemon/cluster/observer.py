@@ -189,6 +189,15 @@ class NodeObserver:
             parts["control_loop"] = f"has not turned for {now - self._pulse.turned_s:.0f} s"
         claiming = [worker for worker in self._supervisor.workers.values() if not worker.solo]
         parts["workers"] = "ok" if claiming else "no worker process is running"
+        # A handler may hold a worker's loop until its hard timeout; a loop that stands without one is broken.
+        stuck = [
+            worker.id
+            for worker in claiming
+            if worker.open.is_set()
+            and now - worker.board.loop_beat_s() > LOOP_PATIENCE_S
+            and not worker.board.running()
+        ]
+        parts["claim_loop"] = f"does not turn in {', '.join(stuck)}" if stuck else "ok"
         return Health(all(part == "ok" for part in parts.values()), parts)
 
     async def ready(self) -> Health:

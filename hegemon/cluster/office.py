@@ -56,6 +56,7 @@ class OfficeKeeper:
         shell: ElectionShell,
         store: OfficeStore,
         redis: Redis,
+        watch: Redis,
         clock: ClusterClock,
         node: str,
         incarnation: str,
@@ -68,6 +69,7 @@ class OfficeKeeper:
         self._shell = shell
         self._store = store
         self._redis = redis
+        self._watch = watch
         self._clock = clock
         self._node = node
         self._incarnation = incarnation
@@ -79,6 +81,7 @@ class OfficeKeeper:
         self.held: Office | None = None
         self.active = False
         self._last_beat_s = 0.0
+        self._said = ""
 
     @property
     def is_active(self) -> bool:
@@ -99,7 +102,9 @@ class OfficeKeeper:
                     await self._shell.office_lost(str(error))
                     await self._shell.until(lambda: self._shell.wanted is None)
             except QueueError as error:
-                log.warning("office_waits", node=self._node, reason=str(error))
+                if self._said != str(error):
+                    log.warning("office_waits", node=self._node, reason=str(error))
+                self._said = str(error)
                 await asyncio.sleep(0.2)
             finally:
                 self.held, self.active = None, False
@@ -141,7 +146,8 @@ class OfficeKeeper:
         return None
 
     async def _counter(self) -> bytes | None:
-        value: bytes | None = await self._redis.command("HGET", f"{self._redis.prefix}office", "beat")
+        # Over connections that do not confirm the server: whoever seeks the office may be the one who must rebuild.
+        value: bytes | None = await self._watch.command("HGET", f"{self._watch.prefix}office", "beat")
         return value
 
     async def _hold(self, office: Office) -> None:
@@ -150,7 +156,7 @@ class OfficeKeeper:
             index = LeaderIndex(self._redis, epoch=office.epoch, generation=office.generation)
             try:
                 await self._confirm(index, office)
-                self.active = True
+                self.active, self._said = True, ""
                 log.info("leader_active", node=self._node, epoch=office.epoch, generation=office.generation)
                 await self._serve(index)
             except Fenced as error:
@@ -163,7 +169,9 @@ class OfficeKeeper:
                 office = self.held = await self._rebuilt(office)
             except StoreUnavailable as error:
                 self.active = False
-                log.warning("leader_paused", node=self._node, reason=str(error))
+                if self._said != str(error):
+                    log.warning("leader_paused", node=self._node, reason=str(error))
+                self._said = str(error)
                 await asyncio.sleep(self._beat_s)
 
     async def _confirm(self, index: LeaderIndex, office: Office) -> None:

@@ -174,6 +174,7 @@ class Supervisor:
             with theirs:
                 worker.process = await asyncio.create_subprocess_exec(
                     sys.executable,
+                    "-P",
                     "-m",
                     "hegemon.worker",
                     f"--control={theirs.fileno()}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -69,8 +70,8 @@ class Upkeep:
         self._deaths = deaths
         self._workers = Liveness(lease_s + 0.1)
         self._nodes = Liveness(lease_s + 0.1)
-        self._beats: dict[str, int] = {}
-        self._known: Set[str] = frozenset()
+        self._enlisted: AbstractSet[str] = frozenset()
+        self._silent: Sequence[str] = ()
         self._audited = ""
 
     async def run(self) -> None:
@@ -105,7 +106,8 @@ class Upkeep:
 
     async def _round(self) -> None:
         seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
-        self._beats, self._known = seen.beats, seen.nodes.keys()
+        # Judged here and not by the sweep: its pace would be longer than the pause after which a judge begins anew.
+        self._silent = self._nodes.dead(self._enlisted | seen.nodes.keys(), seen.beats, time.monotonic())
         closed = await self._close_dead(seen)
         if closed:
             seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
@@ -147,8 +149,9 @@ class Upkeep:
 
     async def _sweep(self) -> None:
         """What dead nodes accepted and did not index."""
-        enlisted = await self._offices.enlisted()
-        for incarnation in self._nodes.dead(enlisted.keys() | self._known, self._beats, time.monotonic()):
+        self._enlisted = (await self._offices.enlisted()).keys()
+        silent, self._silent = self._silent, ()
+        for incarnation in silent:
             await self._index.close_node(incarnation)
             swept = 0
             async for page in self._queries.live_of(incarnation):
