@@ -10,12 +10,12 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 
 from hegemon.cluster.balancing import balancer
+from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.office import OfficeKeeper
 from hegemon.cluster.ports import Jobs, Observer
@@ -25,6 +25,7 @@ from hegemon.cluster.scheduler import Scheduler
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.shell import ElectionShell
+from hegemon.cluster.slices import milliseconds, retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
 from hegemon.cluster.upkeep import Retention, Upkeep
 from hegemon.election.solo import Solo
@@ -35,13 +36,12 @@ from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
-from hegemon.queue.index import READY, MemberIndex
+from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Origin
 from hegemon.queue.leader_index import LeaderIndex
 from hegemon.queue.office_store import OfficeStore
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
-from hegemon.queue.retry import RetryPolicy
 from hegemon.queue.store import JobStore
 from hegemon.queue.submit import Limits, Submitter
 from hegemon.version import VERSION
@@ -63,10 +63,6 @@ class Frontend(Protocol):
 
 class StartError(Exception):
     """The node cannot start; the message says what to do."""
-
-
-def _ms(value: timedelta) -> int:
-    return round(value.total_seconds() * 1000)
 
 
 class Node:
@@ -135,13 +131,7 @@ class Node:
         queue, cluster, worker = settings.queue, settings.cluster, settings.worker
         mongo_breaker, redis_breaker = Breaker("MongoDB"), Breaker("Redis")
         origin = Origin(self._node, self._incarnation)
-        self._policy = RetryPolicy(
-            kind=queue.retry_policy,
-            base_ms=_ms(queue.retry_base_delay),
-            max_ms=_ms(queue.retry_max_delay),
-            multiplier=queue.retry_multiplier,
-            jitter=queue.retry_jitter_factor,
-        )
+        self._policy = retry_policy(queue)
         self._submitter = Submitter(
             store=self._store,
             queries=self._queries,
@@ -157,10 +147,11 @@ class Node:
             ),
             mongo_breaker=mongo_breaker,
             redis_breaker=redis_breaker,
+            reborn=self._reincarnate,
         )
         self._supervisor = Supervisor(
             node=self._node,
-            options=self._worker_options(),
+            options=worker_options(settings, self._incarnation, self._policy),
             slots=worker.worker_count,
             processes=worker.worker_processes,
             suspect_processes=worker.suspect_processes,
@@ -177,6 +168,9 @@ class Node:
             clock=self._clock,
             cluster_id=cluster.cluster_id,
             node=self._node,
+            lease_s=worker.worker_lease.total_seconds(),
+            expected=self._workers_that_declare,
+            began=self._supervisor.call,
         )
         self._office = OfficeKeeper(
             shell=self._shell,
@@ -198,7 +192,6 @@ class Node:
             queries=self._queries,
             index=self._index,
             clock=self._clock,
-            origin=origin,
             mongo_breaker=mongo_breaker,
             redis_breaker=redis_breaker,
         )
@@ -219,6 +212,17 @@ class Node:
             redis_breaker=redis_breaker,
             url=lambda: self._frontend.url,
         )
+        self._heartbeat = Heartbeat(
+            index=self._index,
+            supervisor=self._supervisor,
+            submitter=self._submitter,
+            clock=self._clock,
+            pulse=self._pulse,
+            beat_s=worker.worker_beat.total_seconds(),
+            incarnation=lambda: self._incarnation,
+            information=self._information,
+            now=self._beat_now,
+        )
         self._metrics = NodeMetrics(
             node=self._node,
             supervisor=self._supervisor,
@@ -227,34 +231,18 @@ class Node:
             submitter=self._submitter,
         )
 
-    def _worker_options(self) -> dict[str, Any]:
-        settings = self._settings
-        return {
-            "node": self._node,
-            "node_incarnation": self._incarnation,
-            "cluster_id": settings.cluster.cluster_id,
-            "mongodb_uri": settings.store.mongodb_uri,
-            "mongodb_database": settings.store.mongodb_database,
-            "mongodb_timeout_s": settings.store.mongodb_timeout.total_seconds(),
-            "redis_url": settings.store.redis_url,
-            "redis_timeout_s": settings.store.redis_timeout.total_seconds(),
-            "handlers": list(settings.worker.handlers),
-            "retry": self._policy.to_dict(),
-            "grace_ms": _ms(settings.queue.job_timeout_grace),
-            "result_bytes_max": settings.queue.max_result_size,
-            "max_retries": settings.queue.max_retries,
-            "timeout_ms": _ms(settings.queue.job_timeout),
-            "shutdown_s": settings.cluster.shutdown_timeout.total_seconds(),
-            "log_level": settings.log.log_level,
-            "log_format": settings.log.log_format,
-            "priority": settings.cluster.node_priority,
-        }
+    async def _workers_that_declare(self) -> set[str] | None:
+        """Our workers that hold an open incarnation; None if there may be others', of nodes that we cannot ask."""
+        if (await self._offices.enlisted()).keys() - {self._incarnation}:
+            return None
+        return {worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()}
 
     async def _duties(self, index: LeaderIndex) -> None:
         """The leader's duties under one office and generation."""
         queue = self._settings.queue
         recovery = Recovery(
             index=index,
+            member=self._index,
             store=self._store,
             queries=self._queries,
             clock=self._clock,
@@ -265,10 +253,13 @@ class Node:
             member=self._index,
             queries=self._queries,
             offices=self._offices,
+            own=lambda: self._incarnation,
             recovery=recovery,
             clock=self._clock,
             lease_s=self._settings.worker.worker_lease.total_seconds(),
-            retention=Retention(completed_ms=_ms(queue.retention_completed), failed_ms=_ms(queue.retention_failed)),
+            retention=Retention(
+                completed_ms=milliseconds(queue.retention_completed), failed_ms=milliseconds(queue.retention_failed)
+            ),
             deaths=self._deaths,
         )
         scheduler = Scheduler(
@@ -294,7 +285,7 @@ class Node:
 
                 await self._frontend.start(self._service, self._observer, self._metrics_source())
                 loops = [
-                    go("beat", self._beat_loop),
+                    go("beat", self._heartbeat.run),
                     go("submitter", self._submitter.run),
                     go("shell", self._shell.run),
                     go("service", self._service.run),
@@ -319,6 +310,18 @@ class Node:
 
     def _metrics_source(self) -> Callable[[], bytes] | None:
         return self._metrics.render if self._settings.server.metrics_enabled else None
+
+    async def _reincarnate(self) -> Origin:
+        """Taken for dead and swept, while we were only slow: the old incarnation is swept once more, for what it
+        accepted since, and we go on under a new one.
+        """
+        now_ms = self._clock.now_ms()
+        await self._offices.enlist(self._incarnation, self._node, now_ms)
+        reborn = incarnation(self._node)
+        await self._offices.enlist(reborn, self._node, now_ms)
+        log.warning("node_reincarnated", node=self._node, was=self._incarnation, now=reborn)
+        self._incarnation = reborn
+        return Origin(self._node, reborn)
 
     async def _announce(self) -> None:
         while not (await self._observer.ready()).ok:
@@ -350,41 +353,6 @@ class Node:
                 # The leader sweeps for this incarnation, in vain.
                 log.warning("left_without_discharge", node=self._node, reason=str(error))
         log.info("node_stopped", node=self._node)
-
-    async def _beat_loop(self) -> None:
-        """Beat for this node and its workers; learn the index's generation; keep the cluster clock; feel the loop's
-        lag.
-        """
-        beat_s = self._settings.worker.worker_beat.total_seconds()
-        while True:
-            workers = [worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()]
-            sent = time.monotonic()
-            self._pulse.turned_s = sent
-            self._beat_now.clear()
-            try:
-                marker = await self._index.beat(self._incarnation, self._information(), workers)
-            except QueueError:
-                self._pulse.state = self._pulse.state if time.monotonic() - self._pulse.acknowledged_s < 3.0 else ""
-            else:
-                now = time.monotonic()
-                self._pulse.acknowledged_s = now
-                self._pulse.generation, self._pulse.state = marker.generation, marker.state
-                self._pulse.epoch, self._pulse.depth = marker.epoch, marker.depth
-                self._clock.observe(marker.now_ms, sent, now)
-                if marker.state == READY:
-                    self._index.generation = marker.generation
-                self._submitter.depth = marker.depth
-                self._supervisor.renew(marker.open, sent)
-                self._supervisor.suspects_waiting(marker.suspects)
-            pause = (
-                beat_s if self._pulse.state == READY and all(w in workers for w in self._supervisor.workers) else 0.05
-            )
-            before = time.monotonic()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._beat_now.wait()
-            except TimeoutError:
-                self._pulse.lag_s = max(time.monotonic() - before - pause, 0.0)
 
     def _information(self) -> dict[str, Any]:
         return {

@@ -194,7 +194,7 @@ class NodeObserver:
             worker.id
             for worker in claiming
             if worker.open.is_set()
-            and now - worker.board.loop_beat_s() > LOOP_PATIENCE_S
+            and now - max(worker.board.loop_beat_s(), worker.started_s) > LOOP_PATIENCE_S
             and not worker.board.running()
         ]
         parts["claim_loop"] = f"does not turn in {', '.join(stuck)}" if stuck else "ok"

@@ -106,6 +106,9 @@ class OfficeKeeper:
                     log.warning("office_waits", node=self._node, reason=str(error))
                 self._said = str(error)
                 await asyncio.sleep(0.2)
+            except Exception:  # a fault of ours must not leave the cluster without anybody who tries
+                log.exception("office_failed", node=self._node)
+                await asyncio.sleep(1.0)
             finally:
                 self.held, self.active = None, False
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -35,9 +36,7 @@ from hegemon.queue.store import JobStore
 
 log = structlog.get_logger(__name__)
 
-# How long live workers get to declare; who comes later returns under a new incarnation.
-DECLARE_S: Final = 1.0
-DECLARE_QUIET_S: Final = 0.3
+DECLARE_POLL_S: Final = 0.03
 
 
 class Rebuilder:
@@ -53,6 +52,9 @@ class Rebuilder:
         clock: ClusterClock,
         cluster_id: str,
         node: str,
+        lease_s: float,
+        expected: Callable[[], Awaitable[set[str] | None]],
+        began: Callable[[], None],
     ) -> None:
         self._redis = redis
         self._offices = offices
@@ -61,6 +63,9 @@ class Rebuilder:
         self._clock = clock
         self._cluster_id = cluster_id
         self._node = node
+        self._lease_s = lease_s
+        self._expected = expected
+        self._began = began
 
     async def rebuild(self, office: Office) -> Office | None:
         """The office with its new generation once the index is whole; None if the office was lost."""
@@ -116,16 +121,18 @@ class Rebuilder:
         )
 
     async def _let_declare(self, index: LeaderIndex, *, first: bool) -> None:
-        """Wait until declarations have stopped coming, at most DECLARE_S."""
+        """Wait until every worker that may live has declared, or cannot start anything any more: its lease has run out,
+        since nobody's beat has found an open incarnation after `clear`. Who comes later returns as another.
+        """
         if first:
             return  # No index was ever there: nobody can hold anything.
-        deadline = time.monotonic() + DECLARE_S
-        count, quiet_since = -1, time.monotonic()
-        while time.monotonic() < deadline and time.monotonic() - quiet_since < DECLARE_QUIET_S:
-            now_count = len(await index.declared())
-            if now_count != count:
-                count, quiet_since = now_count, time.monotonic()
-            await asyncio.sleep(0.03)
+        deadline = time.monotonic() + self._lease_s
+        while time.monotonic() < deadline:
+            self._began()
+            expected = await self._expected()
+            if expected is not None and expected <= (await index.declared()).keys():
+                return
+            await asyncio.sleep(DECLARE_POLL_S)
 
     async def _page(self, ids: list[str], declared: dict[str, dict[str, str]]) -> list[Placement]:
         holders = {job_id: worker for worker, held in declared.items() for job_id in held}
@@ -161,5 +168,4 @@ def _void(document: Document, now_ms: int) -> Document:
     change: Document = {"$inc": {"attempt": 1}, "$set": {"updated_at": now_ms}}
     if document["status"] == Status.RUNNING:
         change["$set"]["status"] = after(Status.RUNNING, Event.RECOVER).value
-        change["$inc"]["losses"] = 1
     return change

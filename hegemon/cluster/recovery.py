@@ -28,14 +28,15 @@ import msgspec
 
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.entries import encode_body, entry_text
+from hegemon.queue.entries import encode_body, entry_text, parse_entry
+from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import HISTORY_MAX, Document
 from hegemon.queue.leader_index import LeaderIndex, Placement
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.retry import Retry, RetryPolicy, RetryRule
+from hegemon.queue.sequence import due_seq
 from hegemon.queue.states import LIVE, Event, Status, after
 from hegemon.queue.store import JobStore
-from hegemon.queue.submit import due_seq
 
 LOSSES_MAX: Final = 2
 
@@ -73,9 +74,17 @@ class Recovery:
     """Brings live documents back into the index, under attempts of their own."""
 
     def __init__(
-        self, *, index: LeaderIndex, store: JobStore, queries: JobQueries, clock: ClusterClock, rules: Rules
+        self,
+        *,
+        index: LeaderIndex,
+        member: MemberIndex,
+        store: JobStore,
+        queries: JobQueries,
+        clock: ClusterClock,
+        rules: Rules,
     ) -> None:
         self._index = index
+        self._member = member
         self._store = store
         self._queries = queries
         self._clock = clock
@@ -84,22 +93,43 @@ class Recovery:
         self.reasons: dict[str, str] = {}
 
     async def recover(self, held: Mapping[str, tuple[str, str, str]]) -> int:
-        """Requeue what closed workers held: id -> (mark, worker, entry). How many were indexed again."""
-        return await self._again({job_id: (mark, worker) for job_id, (mark, worker, _) in held.items()})
+        """Requeue what closed workers held: id -> (mark, worker, entry). How many were indexed again.
+
+        A document that is past the entry's attempt was recovered or requeued before: nothing is counted against it a
+        second time, and if its present attempt is in the index, nothing is done.
+        """
+        if not held:
+            return 0
+        indexed = await self._member.probe(list(held))
+        attempts = {job_id: parse_entry(entry).attempt for job_id, (_, _, entry) in held.items()}
+        found = await self._queries.many(list(held))
+        marks, settled = {}, []
+        for job_id, (mark, worker, _) in held.items():
+            attempt = found[job_id]["attempt"] if job_id in found else 0
+            if attempt <= attempts[job_id]:
+                marks[job_id] = (mark, worker)
+            elif indexed[job_id] >= attempt:
+                settled.append(job_id)
+            else:
+                marks[job_id] = ("t", worker)
+        if settled:
+            await self._index.settled(settled)
+        return await self._again(marks, found)
 
     async def reindex(self, ids: Sequence[str]) -> int:
         """Index what lives of these ids, which have no body: swept, checked, audited. How many were."""
-        return await self._again(dict.fromkeys(ids, ("t", "")))
+        return await self._again(dict.fromkeys(ids, ("t", "")), await self._queries.many(ids) if ids else {})
 
-    async def _again(self, marks: Mapping[str, tuple[str, str]]) -> int:
+    async def _again(self, marks: Mapping[str, tuple[str, str]], found: Mapping[str, Document]) -> int:
         if not marks:
             return 0
-        found = await self._queries.many(list(marks))
         changes: list[tuple[str, int, Document]] = []
-        ended = [job_id for job_id in marks if job_id not in found or found[job_id]["status"] not in LIVE]
-        for job_id, document in found.items():
-            if document["status"] in LIVE:
-                mark, worker = marks[job_id]
+        ended = []
+        for job_id, (mark, worker) in marks.items():
+            document = found.get(job_id)
+            if document is None or document["status"] not in LIVE:
+                ended.append(job_id)
+            else:
                 changes.append((job_id, document["attempt"], self._change(document, mark, worker)))
         await self._store.change(changes)
         failpoint("recover.after_bump")
@@ -119,7 +149,10 @@ class Recovery:
         """The update that wins the next attempt. The attempt is a fence and always grows; what is counted is apart."""
         now_ms = self._clock.now_ms()
         status = Status(document["status"])
-        if mark == "c" and not (status is Status.RUNNING and document.get("worker") == worker):
+        under_mark = status is Status.RUNNING and document.get("worker") == worker
+        if mark == "l" and under_mark and document.get("suspect"):
+            mark = "c"  # It ran alone when its whole node went: that counts.
+        if mark == "c" and not under_mark:
             mark = "t"  # No durable mark: it had not started.
         if mark == "h":
             return self._hard_timeout(document, worker, now_ms)

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 IDLE_S: Final = 0.25
-SUSPECT_REASON: Final = "@suspect"
+SUSPECT_REASON: Final = "@suspect:"
 TYPE_REASON: Final = "type:"
 # While work is under way wake-ups come faster than rounds are worth: let a few gather.
 GATHER_S: Final = 0.001
@@ -161,11 +161,9 @@ class Scheduler:
     async def _unpark(self, survey: Survey, views: Sequence[WorkerView]) -> bool:
         returned = 0
         for reason in survey.parked:
-            if reason == SUSPECT_REASON:
-                room = sum(view.room for view in views if view.solo)
-            else:
-                type_ = reason.removeprefix(TYPE_REASON)
-                room = sum(view.room for view in views if not view.solo and type_ in view.types)
+            solo = reason.startswith(SUSPECT_REASON)
+            type_ = reason.removeprefix(SUSPECT_REASON if solo else TYPE_REASON)
+            room = sum(view.room for view in views if view.solo is solo and type_ in view.types)
             if room:
                 returned += (await self._index.unpark(reason, min(room, BATCH_MAX)))[0]
         return returned > 0
@@ -203,7 +201,7 @@ class Scheduler:
     def _parking(job: Entry, views: Sequence[WorkerView], *, room_left: bool) -> str | None:
         """Where a job goes that nobody can take now; None: it keeps its place, since room is short for all alike."""
         if job.suspect:
-            return f"!{SUSPECT_REASON}"
+            return f"!{SUSPECT_REASON}{job.type}"
         if room_left or not any(job.type in view.types for view in views if not view.solo):
             return f"!{TYPE_REASON}{job.type}"
         return None
@@ -215,5 +213,9 @@ class Scheduler:
             if not self._due_marks:
                 continue
             few = [self._due_marks.popleft() for _ in range(min(len(self._due_marks), BATCH_MAX))]
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await self._store.mark_due(few, self._clock.now_ms())
+            except StoreUnavailable:
+                pass
+            except Exception:  # only a mark for readers
+                log.exception("due_marks_failed")

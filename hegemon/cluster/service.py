@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from hegemon.cluster.ports import DeadFilter, JobFilter, JobPage, Submitted
@@ -18,7 +19,7 @@ from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import entry_text
 from hegemon.queue.errors import InvalidJob, JobNotFound, JobStateConflict, QueueError
 from hegemon.queue.index import MemberIndex
-from hegemon.queue.jobs import Document, Job, NewJob, Origin, from_document
+from hegemon.queue.jobs import Document, Job, NewJob, from_document
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.states import FINAL, LIVE, Status
 from hegemon.queue.store import JobStore
@@ -43,7 +44,6 @@ class JobService:
         queries: JobQueries,
         index: MemberIndex,
         clock: ClusterClock,
-        origin: Origin,
         mongo_breaker: Breaker,
         redis_breaker: Breaker,
     ) -> None:
@@ -52,7 +52,6 @@ class JobService:
         self._queries = queries
         self._index = index
         self._clock = clock
-        self._origin = {"node": origin.node, "incarnation": origin.incarnation}
         self._mongo = mongo_breaker
         self._redis = redis_breaker
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -104,7 +103,7 @@ class JobService:
         if holder:
             try:
                 async with self._redis.guard():
-                    await self._index.cancel_held(holder, job_id)
+                    await self._index.cancel_held(holder, job_id, after["attempt"], self._clock.now_ms())
             except QueueError as error:
                 # It is cancelled; its handler runs to its end for nothing, and its result is refused.
                 log.warning("cancel_not_delivered", job=job_id, worker=holder, reason=str(error))
@@ -176,7 +175,7 @@ class JobService:
         now = self._clock.now_ms()
         seq = self._submitter.seq.next(now)
         async with self._mongo.guard():
-            revived = await self._store.revive(ids, self._origin, seq, now)
+            revived = await self._store.revive(ids, msgspec.to_builtins(self._submitter.origin), seq, now)
         failpoint("requeue.after_write")
         self._submitter.enqueue_again(ids)
         return revived

@@ -27,13 +27,16 @@ from hegemon.cluster.recovery import DeathReport
 from hegemon.queue.errors import IndexRefused, QueueError
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import MemberIndex
-from hegemon.worker.board import COUNTERS, Board
+from hegemon.worker.board import COUNTERS, Board, Running
 
 log = structlog.get_logger(__name__)
 
 WATCH_S: Final = 0.05
 SOLO_IDLE_S: Final = 10.0
 RESPAWN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+LAST_WORDS_S: Final = 1.0
+# A worker that was stopped with its node gets this long to turn again before its loop counts as stuck.
+LOOP_GRACE_S: Final = 5.0
 STEADY_S: Final = 10.0
 START_TIMEOUT_S: Final = 60.0
 EXIT_CLOSED: Final = 75
@@ -60,6 +63,7 @@ class Worker:
         self.open = asyncio.Event()
         self.error: str | None = None
         self.culprit: str | None = None
+        self.overdue: set[Running] = set()
         self.draining = False
         self.started_s = time.monotonic()
         self.idle_since_s = time.monotonic()
@@ -189,7 +193,9 @@ class Supervisor:
             self._tell(worker, self._options | own)
             listening = asyncio.get_running_loop().create_task(self._listen(worker, reader), name="worker-listen")
             code = await worker.process.wait()
-            await listening
+            # A child that the handler left behind may hold the socket open: its last words are not waited for.
+            await asyncio.wait({listening}, timeout=LAST_WORDS_S)
+            listening.cancel()
             await self._bury(worker, code)
         finally:
             if worker.process is not None and worker.process.returncode is None:
@@ -258,16 +264,31 @@ class Supervisor:
             now = time.monotonic()
             for worker in list(self.workers.values()):
                 running = worker.board.running()
-                for item in running:
-                    if now > item.deadline_s and worker.culprit is None:
-                        log.error("handler_stuck", worker=worker.id, job=item.job_id, attempt=item.attempt)
-                        worker.culprit = item.job_id
-                        self._kill(worker)
+                self._kill_stuck(worker, running, now)
                 if running or self._suspects.is_set():
                     worker.idle_since_s = now
                 if worker.solo and not worker.draining and now - worker.idle_since_s > SOLO_IDLE_S:
                     worker.draining = True
                     self._tell(worker, {"do": "stop", "within_s": 0.0})
+
+    def _kill_stuck(self, worker: Worker, running: list[Running], now: float) -> None:
+        """A job beyond its hard deadline, seen so twice; or a loop that stands though no job holds it."""
+        overdue = {item for item in running if now > item.deadline_s}
+        for item in overdue & worker.overdue:
+            if worker.culprit is None:
+                log.error("handler_stuck", worker=worker.id, job=item.job_id, attempt=item.attempt)
+                worker.culprit = item.job_id
+                self._kill(worker)
+        worker.overdue = overdue
+        turned = worker.board.loop_beat_s()
+        if worker.open.is_set() and not running and turned and now - turned > 2 * self._lease_s + LOOP_GRACE_S:
+            log.error("worker_stuck", worker=worker.id, seconds=round(now - turned, 1))
+            self._kill(worker)
+
+    def call(self) -> None:
+        """Have every worker look at the index now: it is being rebuilt."""
+        for worker in self.workers.values():
+            self._tell(worker, {"do": "look"})
 
     def _tell(self, worker: Worker, what: dict[str, Any]) -> None:
         if worker.writer is not None and not worker.writer.is_closing():

@@ -54,6 +54,7 @@ class Upkeep:
         member: MemberIndex,
         queries: JobQueries,
         offices: OfficeStore,
+        own: Callable[[], str],
         recovery: Recovery,
         clock: ClusterClock,
         lease_s: float,
@@ -64,6 +65,7 @@ class Upkeep:
         self._member = member
         self._queries = queries
         self._offices = offices
+        self._own = own
         self._recovery = recovery
         self._clock = clock
         self._retention = retention

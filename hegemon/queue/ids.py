@@ -51,6 +51,12 @@ def floor_id(time_ms: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
 
 
+def unpack_id(packed: bytes | bytearray, place: int) -> str:
+    """The id in the 16 bytes at `place` of many."""
+    text = packed[16 * place : 16 * place + 16].hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def is_id(text: str) -> bool:
     """Whether `text` could be a job id at all; saves a store the question."""
     return ID_PATTERN.fullmatch(text) is not None

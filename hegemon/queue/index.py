@@ -84,9 +84,9 @@ class MemberIndex:
         answer = await self._redis.run("cancel", self.generation, job_id, entry, now_ms)
         return str(answer[1].decode())
 
-    async def cancel_held(self, worker: str, job_id: str) -> None:
-        """Tell the worker that its job is cancelled."""
-        await self._redis.run("cancel_held", self.generation, worker, job_id)
+    async def cancel_held(self, worker: str, job_id: str, attempt: int, now_ms: int) -> None:
+        """Tell the worker that its job is cancelled; if it holds it no more, make the job undispatchable."""
+        await self._redis.run("cancel_held", self.generation, worker, job_id, attempt, now_ms)
 
     async def report_dead(self, worker: str, report: dict[str, Any]) -> None:
         """A worker process of ours has died."""
@@ -102,8 +102,9 @@ class MemberIndex:
         return IndexCounts(
             ready=ready,
             delayed=delayed,
-            held=held + sum(workers[2::3]),
-            parked={parked[i].decode(): parked[i + 1] for i in range(0, len(parked), 2)},
+            held=held,
+            # A reason is `type:NAME`, or `@suspect`; people know the names.
+            parked={parked[i].decode().removeprefix("type:"): parked[i + 1] for i in range(0, len(parked), 2)},
             workers={
                 workers[i].decode(): (msgspec.json.decode(workers[i + 1]), workers[i + 2])
                 for i in range(0, len(workers), 3)
@@ -136,11 +137,17 @@ class WorkerIndex:
         pairs = [text for pair in held.items() for text in pair]
         await self._redis.run("worker_declare", self.generation, self.worker, _json.encode(information), window, *pairs)
 
-    async def take(self, want: int, window: int, acks: Sequence[str]) -> tuple[list[str], list[tuple[str, bytes]]]:
-        """Acknowledge recorded jobs and take up to `want`: (ids cancelled meanwhile, [(entry, body)])."""
-        answer = await self._redis.run("take", self.generation, self.worker, want, window, len(acks), *acks)
+    async def take(
+        self, want: int, window: int, acks: Sequence[tuple[str, int]]
+    ) -> tuple[list[tuple[str, int]], list[tuple[str, bytes]]]:
+        """Acknowledge recorded jobs, (id, attempt), and take up to `want`: what was cancelled meanwhile, (id, attempt),
+        and what was taken, (entry, body).
+        """
+        flat = [part for ack in acks for part in ack]
+        answer = await self._redis.run("take", self.generation, self.worker, want, window, len(acks), *flat)
         jobs = [(answer[i].decode(), answer[i + 1]) for i in range(2, len(answer), 2)]
-        return [item.decode() for item in answer[1]], jobs
+        cancelled = [item.decode().split(":") for item in answer[1]]
+        return [(job_id, int(attempt)) for job_id, attempt in cancelled], jobs
 
     async def retry(self, moves: Sequence[tuple[str, str, bytes, int]]) -> None:
         """Move recorded failures to delayed: (old entry, new entry, new body, due ms)."""

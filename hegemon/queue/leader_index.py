@@ -84,7 +84,7 @@ class LeaderIndex:
         return answer[1], due, [parse_entry(item.decode()) for item in answer[3:]]
 
     async def survey(self, want: int) -> Survey:
-        """Loads and heads, up to `want` entries a queue."""
+        """Loads and heads, up to `want` entries, at least 16 a queue."""
         answer = await self._run("survey", want)
         flat = answer[1]
         loads = {flat[i].decode(): Load(flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)}
@@ -136,6 +136,10 @@ class LeaderIndex:
             args += (job_id, "", "", "")
         return int((await self._run("reindex", *args))[1])
 
+    async def settled(self, ids: Sequence[str]) -> None:
+        """Take ids off `recovering` that need nothing."""
+        await self._run("settled", *ids)
+
     async def bury(self, ended: Mapping[str, int]) -> None:
         """Forget jobs whose end is confirmed: id -> attempt."""
         await self._run("bury", *(part for pair in ended.items() for part in pair))
@@ -172,7 +176,7 @@ class LeaderIndex:
             cursor, keys = await self._redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
             keys = [key for key in keys if key != marker]
             if keys:
-                await self._redis.command("UNLINK", *keys)
+                await self._run("rebuild_clear", *keys)
             if int(cursor) == 0:
                 return
 
@@ -188,7 +192,7 @@ class LeaderIndex:
 
     async def undeclare(self, worker: str, ids: Sequence[str]) -> None:
         """Declared claims that MongoDB does not bear out."""
-        await self._redis.command("HDEL", f"{self._redis.prefix}held:{worker}", *ids)
+        await self._run("rebuild_undeclare", worker, *ids)
 
     async def rebuild_add(self, places: Sequence[Placement]) -> int:
         """Index a page of live documents in order."""

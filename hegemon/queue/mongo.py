@@ -41,7 +41,35 @@ Session = AsyncIOMotorClientSession
 
 # Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
 _PASSING_CODES = frozenset(
-    {6, 7, 50, 64, 89, 91, 112, 133, 134, 189, 202, 211, 222, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
+    {
+        6,
+        7,
+        43,
+        50,
+        64,
+        89,
+        91,
+        112,
+        133,
+        134,
+        189,
+        202,
+        211,
+        222,
+        225,
+        237,
+        251,
+        262,
+        290,
+        9001,
+        10107,
+        11600,
+        11601,
+        11602,
+        13435,
+        13436,
+        14031,
+    }
 )
 
 

@@ -24,6 +24,11 @@ from hegemon.queue.errors import Fenced, IncarnationClosed, IndexRefused, StoreU
 
 LAYOUT: Final = 1
 _REFUSALS: Final = frozenset({b"absent", b"older", b"newer"})
+# Answers that mean "not now", also as a script passes them on: the server's state or set-up may change.
+_PASSING: Final = (
+    "OOM", "READONLY", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS",
+    "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE",
+)  # fmt: skip
 _SCRIPTS: Final = resources.files("hegemon.queue") / "scripts"
 
 
@@ -127,9 +132,7 @@ class Redis:
         ) as error:
             raise StoreUnavailable("Redis", f"Redis does not answer: {str(error) or type(error).__name__}") from error
         except failures.ResponseError as error:
-            if str(error).startswith(("OOM", "READONLY", "MISCONF", "MASTERDOWN", "LOADING", "BUSY")) or "OOM" in str(
-                error
-            ):
+            if any(word in str(error) for word in _PASSING):
                 raise StoreUnavailable("Redis", f"Redis refuses writes: {error}") from error
             raise
 

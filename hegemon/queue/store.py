@@ -70,7 +70,7 @@ class JobStore:
             lost = bool(details.get("writeConcernErrors"))
             for item in details.get("writeErrors", ()):
                 # A retried sending meets its own documents: a duplicate `_id` is our own insert, not a conflict.
-                if item["code"] == 11000 and "_id_" not in item.get("errmsg", ""):
+                if item["code"] == 11000 and "_id" not in item.get("keyPattern", {}):
                     outcome[item["index"]] = "duplicate"
                 elif item["code"] != 11000:
                     outcome[item["index"]] = "unknown"
@@ -304,9 +304,8 @@ class JobStore:
         if not claims:
             return set()
         async with mongo.translated():
-            cursor = self.jobs.find(
-                {"_id": {"$in": list(claims)}, "worker": worker}, {"status": 1, "attempt": 1, "worker": 1, "history": 1}
-            )
+            fields = {"status": 1, "attempt": 1, "worker": 1, "history": 1}
+            cursor = self.jobs.find({"_id": {"$in": list(claims)}}, fields)
             own = {found["_id"] async for found in cursor if _shows(found, claims[found["_id"]], status, worker)}
         return set(claims) - own
 
@@ -315,4 +314,4 @@ def _shows(found: Document, attempt: int, status: Status, worker: str) -> bool:
     if status is Status.RETRYING:
         # The next attempt may already run: the history has the last word.
         return any(item["attempt"] == attempt - 1 and item.get("worker") == worker for item in found.get("history", ()))
-    return bool(found["attempt"] == attempt and found["status"] == status)
+    return bool(found["attempt"] == attempt and found["status"] == status and found.get("worker") == worker)

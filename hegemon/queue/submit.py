@@ -20,10 +20,11 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 
 from hegemon.failpoints import failpoint
 from hegemon.queue.breaker import Breaker
@@ -47,8 +48,11 @@ from hegemon.queue.ids import IdSource
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Document, NewJob, Origin, body_digest, new_document
 from hegemon.queue.queries import JobQueries
+from hegemon.queue.sequence import SeqSource, due_seq
 from hegemon.queue.states import LIVE
 from hegemon.queue.store import JobStore
+
+log = structlog.get_logger(__name__)
 
 GROUP_MAX: Final = 1000
 # After this long between insert and index others may have acted on the job: read it again first.
@@ -70,26 +74,6 @@ class _Offer(msgspec.Struct, eq=False):
     answer: asyncio.Future[str | None]
 
 
-class SeqSource:
-    """Numbers that give FIFO within a priority: thousandths of a ms of the cluster clock, only growing in a process.
-    They stay below 2**53, so that Lua and sorted sets compare them exactly."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def next(self, now_ms: int) -> int:
-        """A number for something eligible from `now_ms`."""
-        self._last = max(self._last + 1, now_ms * 1000)
-        return self._last
-
-
-def due_seq(due_ms: int) -> int:
-    """The number of something eligible from a later time."""
-    return due_ms * 1000
-
-
 class Submitter:
     """One per node. `run()` must be running; `submit` and `submit_batch` are called from the API's tasks."""
 
@@ -105,16 +89,18 @@ class Submitter:
         limits: Limits,
         mongo_breaker: Breaker,
         redis_breaker: Breaker,
+        reborn: Callable[[], Awaitable[Origin]],
     ) -> None:
         self._store = store
         self._queries = queries
         self._index = index
         self._clock = clock
-        self._origin = origin
+        self.origin = origin
         self._cluster_id = cluster_id
         self._limits = limits
         self._mongo = mongo_breaker
         self._redis = redis_breaker
+        self._reborn = reborn
         self._ids = IdSource()
         self.seq = SeqSource()
         self._offers: deque[_Offer] = deque()
@@ -215,7 +201,7 @@ class Submitter:
             job_id=self._ids.next(now),
             seq=self.seq.next(now),
             now_ms=now,
-            origin=self._origin,
+            origin=self.origin,
             cluster_id=self._cluster_id,
             scope=scope,
             idempotency_key=idempotency_key,
@@ -302,7 +288,9 @@ class Submitter:
             try:
                 await self._index_some()
                 failures = 0
-            except (IndexRefused, IncarnationClosed):
+            except IncarnationClosed:
+                await self._begin_again()
+            except IndexRefused:
                 # A rebuild is going on, or has taken place: it may have indexed these documents, or not.
                 self._again.extend(document["_id"] for document, _ in self._unindexed)
                 self._unindexed.clear()
@@ -310,11 +298,30 @@ class Submitter:
             except QueueError:
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
+            except Exception:  # a fault must not end the loop: callers would be answered, and nothing indexed
+                log.exception("indexing_failed")
+                await asyncio.sleep(_BACKOFF_S[-1])
+
+    async def _begin_again(self) -> None:
+        """This incarnation was taken for dead: what it accepted is swept by the leader, and a new one accepts."""
+        with contextlib.suppress(StoreUnavailable):
+            self.origin = await self._reborn()
+            self._group = 0
+            self._unindexed.clear()
+            self._again.clear()
+            return
+        await asyncio.sleep(_BACKOFF_S[-1])
 
     async def _index_some(self) -> None:
         if self._index.generation == 0:
             raise IndexRefused
-        if self._unindexed:
+        if self._again:
+            # First: what a rebuild refused was accepted before what has come since.
+            ids = [self._again[i] for i in range(min(len(self._again), GROUP_MAX))]
+            await self._add(await self._living(ids))
+            for _ in ids:
+                self._again.popleft()
+        elif self._unindexed:
             oldest = self._unindexed[0][1]
             count = min(len(self._unindexed), GROUP_MAX)
             documents = [self._unindexed[i][0] for i in range(count)]
@@ -324,11 +331,6 @@ class Submitter:
             for _ in range(count):
                 self._unindexed.popleft()
             failpoint("submit.after_index")
-        if self._again:
-            ids = [self._again[i] for i in range(min(len(self._again), GROUP_MAX))]
-            await self._add(await self._living(ids))
-            for _ in ids:
-                self._again.popleft()
 
     async def _add(self, documents: Sequence[Document]) -> None:
         if not documents:
@@ -340,7 +342,7 @@ class Submitter:
         while True:
             try:
                 async with self._redis.guard():
-                    _, self.depth = await self._index.add(self._origin.incarnation, self._group, jobs)
+                    _, self.depth = await self._index.add(self.origin.incarnation, self._group, jobs)
                 return
             except StoreUnavailable:
                 # The reply may have been lost: the same group again is applied at most once.
@@ -354,7 +356,15 @@ class Submitter:
             indexed = await self._index.probe(ids)
         async with self._mongo.guard():
             found = await self._queries.many(ids)
-        return [found[i] for i in ids if i in found and found[i]["status"] in LIVE and found[i]["attempt"] > indexed[i]]
+        mine = self.origin.incarnation
+        return [
+            document
+            for document in (found[job_id] for job_id in ids if job_id in found)
+            if document["status"] in LIVE
+            and document["attempt"] > indexed[document["_id"]]
+            # Another node may have requeued it by hand: then indexing it is that node's.
+            and document["origin"]["incarnation"] == mine
+        ]
 
     async def _doubt_loop(self) -> None:
         """Writes whose outcome is unknown: look until each has shown up or a minute has passed (the audit has the

@@ -18,6 +18,8 @@ import msgspec
 
 _HEADER: Final = 128
 _SLOT: Final = struct.Struct("<16sIIdd")
+_FLAG: Final = struct.Struct("<I")
+_FLAG_AT: Final = 20
 _DOUBLE: Final = struct.Struct("<d")
 _COUNT: Final = struct.Struct("<q")
 _LEASE_AT: Final = 0
@@ -91,13 +93,15 @@ class Board:
         _DOUBLE.pack_into(self._map, _LOOP_AT, now_s)
 
     def start(self, slot: int, job_id: str, attempt: int, started_s: float, deadline_s: float) -> None:
-        """A job starts in this slot. The flag comes with the same store as its fields: the reader is patient."""
+        """A job starts in this slot. The flag is written last, so that a slot in use is whole."""
+        place = _HEADER + slot * _SLOT.size
         raw = bytes.fromhex(job_id.replace("-", ""))
-        _SLOT.pack_into(self._map, _HEADER + slot * _SLOT.size, raw, attempt, 1, started_s, deadline_s)
+        _SLOT.pack_into(self._map, place, raw, attempt, 0, started_s, deadline_s)
+        _FLAG.pack_into(self._map, place + _FLAG_AT, 1)
 
     def end(self, slot: int) -> None:
         """The job of this slot has ended."""
-        _SLOT.pack_into(self._map, _HEADER + slot * _SLOT.size, b"", 0, 0, 0.0, 0.0)
+        _FLAG.pack_into(self._map, _HEADER + slot * _SLOT.size + _FLAG_AT, 0)
 
     def count(self, values: dict[str, int]) -> None:
         """Publish totals."""

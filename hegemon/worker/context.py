@@ -9,6 +9,11 @@ LOG_LINE_MAX: Final = 2000
 _PENDING_LINES_MAX: Final = 200
 
 
+def storable(text: str) -> str:
+    """Text that UTF-8 can carry: lone surrogates, as file names bring them, are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Voice:
     """What a context says, as the worker hears it. Written by handlers, in any thread; read by the event loop."""
 
@@ -27,8 +32,8 @@ class Voice:
         self.dirty = False
         said, self.said = self.said, None
         lines, self.lines = self.lines, []
-        progress = None if said is None else {"fraction": said[0], "message": said[1], "at": now_ms}
-        return progress, [{"at": now_ms, "line": line} for line in lines]
+        progress = None if said is None else {"fraction": said[0], "message": storable(said[1]), "at": now_ms}
+        return progress, [{"at": now_ms, "line": storable(line)} for line in lines]
 
 
 class Context:

@@ -24,10 +24,10 @@ from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import Body, Entry
 from hegemon.queue.retry import Reject, Retry, RetryPolicy, RetryRule
+from hegemon.queue.sequence import due_seq
 from hegemon.queue.store import Completion, Failure
-from hegemon.queue.submit import due_seq
 from hegemon.worker.board import Board
-from hegemon.worker.context import Context, Voice
+from hegemon.worker.context import Context, Voice, storable
 from hegemon.worker.registry import Handler, InvalidPayload
 
 TRACEBACK_MAX: Final = 8_000
@@ -58,12 +58,13 @@ class Run(msgspec.Struct, eq=False):
 
 class Outcome(msgspec.Struct, frozen=True):
     """How a job ended here: at most one of completion and failure; neither when a cancellation was recorded elsewhere.
-    `again` is the body of the next attempt."""
+    `again` is the body of the next attempt; `said` the progress and log lines that were not passed on yet."""
 
     job: Taken
     completion: Completion | None = None
     failure: Failure | None = None
     again: Body | None = None
+    said: tuple[dict[str, Any] | None, list[dict[str, Any]]] | None = None
 
 
 class Executor:
@@ -138,7 +139,7 @@ class Executor:
         if handler.is_async:
             run.future = loop.create_task(_contained(handler.function, arguments))
         else:
-            call = functools.partial(contextvars.copy_context().run, functools.partial(handler.function, **arguments))
+            call = functools.partial(contextvars.copy_context().run, _contained_call, handler.function, arguments)
             run.future = loop.run_in_executor(self._threads, call)
         run.future.add_done_callback(functools.partial(self._done, run))
         return True
@@ -174,16 +175,23 @@ class Executor:
         self._free.append(run.slot)
         del self.running[run.job.entry.id]
         failpoint("run.before_finish")
+        try:
+            outcome = self._outcome(run, future)
+        except Exception as error:  # noqa: BLE001 - a job whose end is not reported would stay for ever
+            outcome = self._failed(run, RuntimeError(f"its end could not be told: {type(error).__name__}"))
+        said = run.voice.drain(self._clock.now_ms())
+        self._ended(outcome if said is None else msgspec.structs.replace(outcome, said=said))
+
+    def _outcome(self, run: Run, future: asyncio.Future[Any]) -> Outcome:
         if run.ending == "cancelled":
             if not future.cancelled():
                 future.exception()
-            self._ended(Outcome(run.job))
-        elif future.cancelled():
-            self._ended(self._failed(run, None))
-        elif (error := future.exception()) is not None:
-            self._ended(self._failed(run, error))
-        else:
-            self._ended(self._returned(run, future.result()))
+            return Outcome(run.job)
+        if future.cancelled():
+            return self._failed(run, None)
+        if (error := future.exception()) is not None:
+            return self._failed(run, error)
+        return self._returned(run, future.result())
 
     def _returned(self, run: Run, value: Any) -> Outcome:
         result = None
@@ -256,12 +264,31 @@ async def _contained(function: Callable[..., Any], arguments: dict[str, Any]) ->
         raise RuntimeError(f"the handler called for an exit: {error!r}") from error
 
 
+def _contained_call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """The same in a thread; a future also refuses StopIteration, and would never be done."""
+    try:
+        return function(**arguments)
+    except (SystemExit, KeyboardInterrupt, StopIteration) as error:
+        raise RuntimeError(f"the handler called for an exit or raised {error!r}") from error
+
+
 def describe(error: BaseException) -> dict[str, Any]:
-    """An error as it is stored with the job: type, message, and the traceback without our own frames."""
+    """An error as it is stored with the job: type, message, and the traceback without our own frames.
+
+    Whatever the error's own methods do, this returns; and its text can be stored.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
         ("hegemon.worker", "concurrent.")
     ):
         trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    return {"type": type(error).__qualname__, "message": str(error)[:MESSAGE_MAX], "traceback": text[-TRACEBACK_MAX:]}
+    try:
+        message = str(error)
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as fault:  # noqa: BLE001 - raised by the error's own methods
+        message, text = f"(an error that cannot be shown: {type(fault).__name__})", ""
+    return {
+        "type": storable(type(error).__qualname__),
+        "message": storable(message[:MESSAGE_MAX]),
+        "traceback": storable(text[-TRACEBACK_MAX:]),
+    }

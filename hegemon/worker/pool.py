@@ -20,7 +20,7 @@ runs.
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
 import random
 import time
 from collections import deque
@@ -50,6 +50,7 @@ TAKE_MAX: Final = 2000
 FINISH_GROUP_MAX: Final = 1000
 RECORDING_MAX: Final = 20_000
 FALLBACK_S: Final = 1.0
+LAST_WORDS_S: Final = 1.0
 RECONCILE_S: Final = 2.0
 
 
@@ -99,15 +100,18 @@ class Pool:
             index=index,
             node=options.node,
             counters=counters,
-            forget=lambda job_id: self._known.pop(job_id, None),
+            forget=self._forget,
         )
         self._local: list[deque[Taken]] = [deque() for _ in range(PRIORITY_MAX + 1)]
         self._local_count = 0
         self._recording: deque[Outcome] = deque()
-        self._in_record = 0
-        self._acks: list[str] = []
+        self._in_record: list[Outcome] = []
+        self._acks: list[tuple[str, int]] = []
         self._cancelled_early: set[str] = set()
         self._inbox_maybe = True
+        self._called = False
+        self._told = 0
+        self._slowed = False
         self._pump_now = asyncio.Event()
         self._record_now = asyncio.Event()
         self._pausing = False
@@ -125,8 +129,10 @@ class Pool:
                 if state == READY:
                     await self._index.open(self._information, self._window())
                     return
+            except IncarnationClosed:
+                raise Closed from None
             except QueueError:
-                pass
+                pass  # Not there yet, or away: asked again.
             await asyncio.sleep(0.05)
 
     async def run(self) -> None:
@@ -140,10 +146,22 @@ class Pool:
                     task.cancel()
         except BaseExceptionGroup as group_failed:
             if leaf(group_failed, IncarnationClosed):
+                await self._last_words()
                 raise Closed from None
             raise
         finally:
+            self._board.count(self.counters)
             self._executor.close()
+
+    async def _last_words(self) -> None:
+        """What has ended goes to MongoDB all the same: recorded if the claim still stands, else refused and counted."""
+        for queue in self._local:
+            queue.clear()
+        self._local_count = 0
+        ended = [*self._in_record, *self._recording]
+        with contextlib.suppress(IncarnationClosed, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._recorder.record(ended)
 
     async def stop(self, within_s: float) -> None:
         """Stop taking, give back what has not started, let what runs finish within `within_s`, hand back the rest."""
@@ -157,7 +175,7 @@ class Pool:
         except QueueError:
             pass  # The leader recovers them when this incarnation is closed.
         for job_id in waiting:
-            self._known.pop(job_id, None)
+            self._forget(job_id)
         deadline = time.monotonic() + within_s
         while self._executor.running and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
@@ -172,20 +190,25 @@ class Pool:
             pass  # The leader closes it when its beat has stood still for a lease.
         self._stopped.set()
 
+    def look(self) -> None:
+        """Something about the index has changed: ask at once instead of with the next take."""
+        self._called = True
+        self._pump_now.set()
+
     # -- taking --------------------------------------------------------------------------------------------------------
 
     def _ahead(self) -> int:
-        return math.ceil(self._rate * AHEAD_S)
+        return int(self._rate * AHEAD_S)
 
     def _window(self) -> int:
         if self._pausing:
             return 0
         if self._options.solo:
             return 1
-        return self._board.slots + self._ahead() + len(self._recording) + self._in_record + len(self._acks)
+        return self._board.slots + self._ahead() + len(self._recording) + len(self._in_record) + len(self._acks)
 
     def _want(self) -> int:
-        if self._pausing or self._recorder.store_away or len(self._recording) + self._in_record > RECORDING_MAX:
+        if self._pausing or self._recorder.store_away or len(self._recording) + len(self._in_record) > RECORDING_MAX:
             return 0
         if self._options.solo:
             return 0 if self._known else 1
@@ -201,7 +224,7 @@ class Pool:
                 await asyncio.sleep(BACKOFF_S[min(failures, 4)])
                 failures += 1
             # Also without a token: a wake-up may have been lost with a connection.
-            self._inbox_maybe = True
+            self._inbox_maybe = self._called = True
             self._pump_now.set()
 
     async def _pump_loop(self) -> None:
@@ -212,7 +235,8 @@ class Pool:
             try:
                 while True:
                     want = max(self._want(), 0)
-                    if not self._acks and not (want and self._inbox_maybe):
+                    # With full slots too when called: cancellations of what runs come the same way.
+                    if not (self._acks or self._called or (want and self._inbox_maybe)):
                         break
                     await self._take(want)
                 failures = 0
@@ -228,15 +252,17 @@ class Pool:
     async def _take(self, want: int) -> None:
         acks = self._acks[:TAKE_MAX]
         # Before the call: a token that comes while it is under way must not be forgotten.
-        asked, self._inbox_maybe = self._inbox_maybe, False
+        asked, self._inbox_maybe, self._called = self._inbox_maybe, False, False
+        window = self._window()
         try:
-            cancelled, taken = await self._index.take(want, self._window(), acks)
+            cancelled, taken = await self._index.take(want, window, acks)
         except BaseException:
-            self._inbox_maybe = True
+            self._inbox_maybe = self._called = True
             raise
+        self._told = window
         del self._acks[: len(acks)]
-        for job_id in acks:
-            self._known.pop(job_id, None)
+        for job_id, _ in acks:
+            self._forget(job_id)
         if acks:
             failpoint("finish.after_ack")
         if len(taken) >= want or (asked and not want):
@@ -244,8 +270,8 @@ class Pool:
         if taken:
             failpoint("take.after_take")
             await self._accept(taken)
-        for job_id in cancelled:
-            self._cancel(job_id)
+        for claim in cancelled:
+            self._cancel(*claim)
         self._fill()
 
     async def _accept(self, taken: Sequence[tuple[str, bytes]]) -> None:
@@ -277,7 +303,7 @@ class Pool:
                 document = found.get(job.entry.id)
                 if document is None:
                     # Removed on request after it was dispatched: nothing to run, and the entry may go.
-                    self._acks.append(job.entry.id)
+                    self._acks.append((job.entry.id, job.entry.attempt))
                     continue
                 complete.append(Taken(job.entry, job.body.with_payload(bytes(document["payload"]["data"]))))
             else:
@@ -307,11 +333,19 @@ class Pool:
             return True
         return self._executor.start(job)
 
-    def _cancel(self, job_id: str) -> None:
+    def _cancel(self, job_id: str, attempt: int) -> None:
+        text = self._known.get(job_id)
+        if text is None or parse_entry(text).attempt != attempt:
+            return  # It went back, and may have been requeued since.
         if job_id in self._executor.running:
             self._executor.cancel(job_id)
-        elif job_id in self._known:
+        else:
             self._cancelled_early.add(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._known.pop(job_id, None)
+        # A cancellation that came while its end was being recorded must not meet the job when it is retried by hand.
+        self._cancelled_early.discard(job_id)
 
     def _ended(self, outcome: Outcome) -> None:
         self._done_since_tick += 1
@@ -331,9 +365,9 @@ class Pool:
                 await self._start_suspect()
             while self._recording:
                 group = [self._recording.popleft() for _ in range(min(len(self._recording), FINISH_GROUP_MAX))]
-                self._in_record = len(group)
+                self._in_record = group
                 self._acks += await self._recorder.record(group)
-                self._in_record = 0
+                self._in_record = []
                 self._pump_now.set()
 
     async def _start_suspect(self) -> None:
@@ -369,9 +403,8 @@ class Pool:
             await self._tell(now)
             if self._local_count:
                 self._fill()
-            surplus = self._local_count - 2 * (self._board.slots + self._ahead())
-            if surplus > 0 and not self._options.solo:
-                await self._shed(surplus)
+            if not self._options.solo:
+                await self._keep_ahead_short()
             self._pump_now.set()
 
     def _measure(self, elapsed_s: float) -> None:
@@ -400,6 +433,17 @@ class Pool:
         except StoreUnavailable:
             pass  # Only for people to look at; the end of the job is what counts.
 
+    async def _keep_ahead_short(self) -> None:
+        """When work has become slower than it was when the window was told: tell a new one, and only then give back
+        what waits beyond it, or it would be sent here again.
+        """
+        ahead = self._ahead()
+        if self._executor.free == 0 and self._told - self._board.slots > 2 * ahead:
+            self._slowed = self._called = True
+        elif self._slowed:
+            self._slowed = False
+            await self._shed(max(self._local_count - ahead, 0))
+
     async def _shed(self, surplus: int) -> None:
         """Give back what was taken in a faster time, lowest priority and newest first."""
         back: list[Taken] = []
@@ -413,7 +457,7 @@ class Pool:
             # Not known whether they went: forget them, `reconcile` brings back those that we still hold.
             pass
         for job in back:
-            self._known.pop(job.entry.id, None)
+            self._forget(job.entry.id)
 
     async def _reconcile_loop(self) -> None:
         suspects: set[str] = set()

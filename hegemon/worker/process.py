@@ -1,6 +1,7 @@
 """The worker process: `python -m hegemon.worker --control FD --board FD`. Started by the supervisor, dies with it.
 
-The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …}.
+The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …} and
+{"do": "look"} (the index is being rebuilt).
 From us: {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"}, {"is": "failed", "error": …}.
 Its end means that the supervisor is gone: then this process ends at once, whatever user code is doing.
 """
@@ -17,6 +18,8 @@ import socket
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -63,7 +66,7 @@ class Control:
         with self._lock:
             self._socket.sendall(msgspec.json.encode(what) + b"\n")
 
-    def listen(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Future[float]) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Future[float], look: Callable[[], None]) -> None:
         """Start the reading thread."""
 
         def read() -> None:
@@ -71,6 +74,8 @@ class Control:
                 message = msgspec.json.decode(line)
                 if message.get("do") == "stop":
                     loop.call_soon_threadsafe(_resolve, stop, float(message["within_s"]))
+                elif message.get("do") == "look":
+                    loop.call_soon_threadsafe(look)
             os._exit(0)
 
         threading.Thread(target=read, name="control", daemon=True).start()
@@ -98,7 +103,6 @@ async def _observe_clock(redis: Redis, clock: ClusterClock) -> None:
 async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[float] = loop.create_future()
-    control.listen(loop, stop)
     client = mongo.connect(options.mongodb_uri, timeout=options.mongodb_timeout)
     database = client[options.mongodb_database]
     redis = Redis(options.redis_url, options.cluster_id, timeout=options.redis_timeout)
@@ -125,15 +129,21 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
         },
         counters=dict.fromkeys(COUNTERS, 0),
     )
+    control.listen(loop, stop, pool.look)
     try:
-        await pool.open()
+        opening: asyncio.Future[Any] = loop.create_task(pool.open(), name="open")
+        stopping: asyncio.Future[Any] = stop
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            return 0  # Stopped before it held anything.
+        await opening
         control.say(**{"is": "open"})
         # What lives now lives for long: keep the collector away from it, and let it run less often.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         running: asyncio.Future[Any] = loop.create_task(pool.run(), name="pool")
-        stopping: asyncio.Future[Any] = stop
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stop.done() and not running.done():
             await pool.stop(stop.result())
@@ -146,6 +156,14 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
         client.close()
     control.say(**{"is": "stopped"})
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
 
 
 def main() -> None:
@@ -164,7 +182,8 @@ def main() -> None:
     control = Control(arguments.control)
     options = control.read_options()
     board = Board(arguments.board, options.slots)
-    sys.path.insert(0, os.getcwd())
+    # Last, so that a user's file named like a module of the standard library does not take its place.
+    sys.path.append(os.getcwd())
     try:
         load(options.handlers)
     except HandlerError as error:
@@ -172,12 +191,11 @@ def main() -> None:
         os._exit(EXIT_HANDLERS)
     control.say(**{"is": "loaded", "types": sorted(handlers())})
     try:
-        import uvloop  # noqa: PLC0415 - optional
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             code = runner.run(_work(options, control, board))
-    except ImportError:
-        code = asyncio.run(_work(options, control, board))
+    except BaseException:  # noqa: BLE001 - it ends here, and must not wait for the threads of handlers
+        traceback.print_exc()
+        code = 1
     # Threads of handlers that did not stop in time must not keep the process.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
+
 from hegemon.failpoints import failpoint
 from hegemon.queue.entries import reencode_body
-from hegemon.queue.errors import IndexRefused, StoreUnavailable
+from hegemon.queue.errors import IncarnationClosed, IndexRefused, StoreUnavailable
 from hegemon.queue.index import WorkerIndex
-from hegemon.queue.store import JobStore
+from hegemon.queue.store import Failure, JobStore
 from hegemon.worker.execution import Outcome
+
+log = structlog.get_logger(__name__)
 
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
@@ -37,32 +42,57 @@ class Recorder:
         self._forget = forget
         self.store_away = False
 
-    async def record(self, group: Sequence[Outcome]) -> list[str]:
-        """Record the ends of a group; returns the ids to acknowledge. Does not give up while a store is away."""
+    async def record(self, group: Sequence[Outcome]) -> list[tuple[str, int]]:
+        """Record the ends of a group; returns what to acknowledge, (id, attempt).
+
+        Does not give up while a store is away. An end that cannot be written at all must not take its neighbours with
+        it: then each is written by itself, and that one fails its job.
+        """
+        await self._note(group)
+        try:
+            refused = await self._write(group)
+        except IncarnationClosed:
+            raise
+        except Exception as error:  # whatever a document's contents make the driver raise
+            if len(group) > 1:
+                return [ack for outcome in group for ack in await self.record([outcome])]
+            log.exception("end_not_recordable", job=group[0].job.entry.id)
+            group = [_unrecordable(group[0], error)]
+            refused = await self._write(group)
+        failpoint("finish.after_write")
+        return await self._settle(group, refused)
+
+    async def _note(self, group: Sequence[Outcome]) -> None:
+        notes = [(item.job.entry.id, item.job.entry.attempt, *item.said) for item in group if item.said is not None]
+        if notes:
+            # Only for people to look at: sent once, since a second sending might write the lines twice.
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.note(notes)
+
+    async def _write(self, group: Sequence[Outcome]) -> set[str]:
         done = [outcome.completion for outcome in group if outcome.completion]
         failed = [outcome.failure for outcome in group if outcome.failure]
         worker, node = self._index.worker, self._node
         failures = 0
         refused: set[str] = set()
-        while True:
+        while done or failed:
             try:
                 if done:
                     refused |= await self._store.complete(done, worker=worker, node=node)
                     done = []
                 if failed:
                     refused |= await self._store.fail(failed, worker=worker, node=node)
-                break
+                    failed = []
             except StoreUnavailable:
                 # The outcome is unknown: the same compare-and-set again, and what matches nothing is read back.
                 self.store_away = True
                 await asyncio.sleep(BACKOFF_S[min(failures, 4)])
                 failures += 1
         self.store_away = False
-        failpoint("finish.after_write")
-        return await self._settle(group, refused)
+        return refused
 
-    async def _settle(self, group: Sequence[Outcome], refused: set[str]) -> list[str]:
-        acks: list[str] = []
+    async def _settle(self, group: Sequence[Outcome], refused: set[str]) -> list[tuple[str, int]]:
+        acks: list[tuple[str, int]] = []
         moves: list[tuple[str, str, bytes, int]] = []
         drops: list[tuple[str, int]] = []
         for outcome in group:
@@ -72,12 +102,12 @@ class Recorder:
                 drops.append((job_id, outcome.job.entry.attempt))
             elif outcome.completion is not None:
                 self._counters["completed"] += 1
-                acks.append(job_id)
+                acks.append((job_id, outcome.job.entry.attempt))
             elif outcome.failure is None:
                 drops.append((job_id, outcome.job.entry.attempt))  # Cancelled.
             elif outcome.again is None or outcome.failure.due is None:
                 self._counters["failed"] += 1
-                acks.append(job_id)
+                acks.append((job_id, outcome.job.entry.attempt))
             else:
                 self._counters["retried"] += 1
                 entry, due = outcome.job.entry, outcome.failure.due
@@ -106,3 +136,12 @@ class Recorder:
                 # During a rebuild too: if it counted the old claim as ours, only this moves the job on.
                 await asyncio.sleep(BACKOFF_S[min(failures, 4)])
                 failures += 1
+
+
+def _unrecordable(outcome: Outcome, error: Exception) -> Outcome:
+    """The end of a job whose own end cannot be written: failed, with nothing in it that came from the handler."""
+    entry = outcome.job.entry
+    ended = outcome.completion.completed_at if outcome.completion else 0
+    ended = outcome.failure.ended_at if outcome.failure else ended
+    told = {"type": "Unrecordable", "message": f"its end could not be written: {type(error).__name__}"}
+    return Outcome(outcome.job, failure=Failure(entry.id, entry.attempt, "unrecordable", told, None, ended))

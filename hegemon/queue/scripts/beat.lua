@@ -12,7 +12,9 @@ end
 redis.call('HSET', P .. 'nodes', ARGV[1], ARGV[2])
 redis.call('HINCRBY', P .. 'beats', ARGV[1], 1)
 answer[5] = redis.call('HLEN', P .. 'bodies')
-answer[6] = redis.call('ZCARD', P .. 'parked:@suspect')
+for _, reason in ipairs(redis.call('SMEMBERS', P .. 'parked')) do
+  if string.sub(reason, 1, 9) == '@suspect:' then answer[6] = answer[6] + redis.call('ZCARD', P .. 'parked:' .. reason) end
+end
 for i = 3, #ARGV do
   if redis.call('HEXISTS', P .. 'workers', ARGV[i]) == 1 then
     redis.call('HINCRBY', P .. 'beats', ARGV[i], 1)

@@ -8,7 +8,11 @@ if ARGV[3] == '1' then
   for priority = 0, 10 do
     local key = P .. 'inbox:' .. W .. ':' .. priority
     for _, entry in ipairs(redis.call('LRANGE', key, 0, -1)) do
-      if redis.call('HDEL', P .. 'held:' .. W, string.sub(entry, 1, 36)) == 1 then entries[#entries + 1] = entry end
+      local id = string.sub(entry, 1, 36)
+      if redis.call('HGET', P .. 'held:' .. W, id) == entry then
+        redis.call('HDEL', P .. 'held:' .. W, id)
+        entries[#entries + 1] = entry
+      end
     end
     redis.call('DEL', key)
   end

@@ -20,6 +20,8 @@ for i = 4, #ARGV, 3 do
     if tonumber(earlier) < tonumber(string.match(entry, '^[^:]+:(%d+):')) then
       redis.call('HSET', P .. 'bodies', id, ARGV[i + 1])
       redis.call('ZREM', P .. 'tombstones', id)
+      -- Whoever still holds the earlier attempt holds nothing any more.
+      for _, w in ipairs(redis.call('HKEYS', P .. 'workers')) do redis.call('HDEL', P .. 'held:' .. w, id) end
       new = true
     end
   end

@@ -8,9 +8,15 @@ for _, reason in ipairs(redis.call('SMEMBERS', P .. 'parked')) do
   parked[#parked + 1] = reason
   parked[#parked + 1] = redis.call('ZCARD', P .. 'parked:' .. reason)
 end
-local recovering = redis.call('HSCAN', P .. 'recovering', 0, 'COUNT', 500)[2]
-local few = {}
-for i = 1, math.min(#recovering, 1000) do few[i] = recovering[i] end
+-- One page of a scan may be empty though the hash is not.
+local few, cursor = {}, '0'
+repeat
+  local page = redis.call('HSCAN', P .. 'recovering', cursor, 'COUNT', 500)
+  cursor = page[1]
+  for i = 1, #page[2] do
+    if #few < 1000 then few[#few + 1] = page[2][i] end
+  end
+until cursor == '0' or #few >= 1000
 return {
   'ok',
   redis.call('HGETALL', P .. 'beats'),

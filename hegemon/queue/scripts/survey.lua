@@ -1,5 +1,5 @@
 -- What the leader needs to decide: the workers' load and the heads of the ready lists, in priority order per queue.
--- KEYS[1] prefix. ARGV: epoch, generation, entries wanted per queue.
+-- KEYS[1] prefix. ARGV: epoch, generation, entries wanted over all queues.
 -- Returns {'ok', {worker, held, window, ...}, due ms of the next delayed job or '', now ms, death reports waiting,
 --          {parked reason, ...}, {entry, ...} per queue ...}; forgets queues that have run empty.
 --#include leader
@@ -17,6 +17,8 @@ local answer = {
 local want = tonumber(ARGV[3])
 local queues = redis.call('SMEMBERS', P .. 'queues')
 table.sort(queues)
+-- Many deep queues share what is wanted: none needs more than its turn.
+want = math.max(16, math.ceil(want / math.max(#queues, 1)))
 for _, queue in ipairs(queues) do
   local found, empty = {}, true
   for priority = 10, 0, -1 do

@@ -1,0 +1,49 @@
+"""Settings as the lower layers take them: plain numbers and their own frozen values, no settings object."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hegemon.cluster.settings import QueueSettings, Settings
+from hegemon.queue.retry import RetryPolicy
+
+
+def milliseconds(value: timedelta) -> int:
+    """Whole milliseconds."""
+    return round(value.total_seconds() * 1000)
+
+
+def retry_policy(queue: QueueSettings) -> RetryPolicy:
+    """The cluster's policy; types and jobs may bring their own."""
+    return RetryPolicy(
+        kind=queue.retry_policy,
+        base_ms=milliseconds(queue.retry_base_delay),
+        max_ms=milliseconds(queue.retry_max_delay),
+        multiplier=queue.retry_multiplier,
+        jitter=queue.retry_jitter_factor,
+    )
+
+
+def worker_options(settings: Settings, incarnation: str, policy: RetryPolicy) -> dict[str, Any]:
+    """What every worker process of a node is told (`worker.options.WorkerOptions`, but for what is each one's own)."""
+    return {
+        "node": settings.cluster.node_id,
+        "node_incarnation": incarnation,
+        "cluster_id": settings.cluster.cluster_id,
+        "mongodb_uri": settings.store.mongodb_uri,
+        "mongodb_database": settings.store.mongodb_database,
+        "mongodb_timeout_s": settings.store.mongodb_timeout.total_seconds(),
+        "redis_url": settings.store.redis_url,
+        "redis_timeout_s": settings.store.redis_timeout.total_seconds(),
+        "handlers": list(settings.worker.handlers),
+        "retry": policy.to_dict(),
+        "grace_ms": milliseconds(settings.queue.job_timeout_grace),
+        "result_bytes_max": settings.queue.max_result_size,
+        "max_retries": settings.queue.max_retries,
+        "timeout_ms": milliseconds(settings.queue.job_timeout),
+        "shutdown_s": settings.cluster.shutdown_timeout.total_seconds(),
+        "log_level": settings.log.log_level,
+        "log_format": settings.log.log_format,
+        "priority": settings.cluster.node_priority,
+    }
