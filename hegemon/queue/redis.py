@@ -117,10 +117,17 @@ class Redis:
         return await self._guarded(self._client.execute_command(*args))  # type: ignore[no-untyped-call]
 
     async def _guarded(self, call: Any, slack_s: float = 0.0) -> Any:
+        task = asyncio.current_task()
+        cancelling = task.cancelling() if task else 0
         try:
             # The socket's own time-out is not enough: a pool that is being reconnected waits on more than one read.
             async with asyncio.timeout(self._timeout_s * 2 + slack_s):
-                return await call
+                try:
+                    return await call
+                finally:
+                    # redis-py swallows a cancellation that comes while it connects: a loop would go on for ever.
+                    if task and task.cancelling() > cancelling:
+                        raise asyncio.CancelledError
         except NotConfirmed as error:
             raise IndexRefused(str(error)) from error
         except (

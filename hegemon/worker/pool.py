@@ -32,20 +32,19 @@ from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import decode_body, parse_entry
 from hegemon.queue.errors import IncarnationClosed, IndexRefused, QueueError, StoreUnavailable, leaf
 from hegemon.queue.index import READY, WorkerIndex
-from hegemon.queue.jobs import PRIORITY_MAX
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.retry import RetryPolicy
 from hegemon.queue.store import JobStore
 from hegemon.worker.board import Board
 from hegemon.worker.execution import Executor, Outcome, Taken
 from hegemon.worker.options import WorkerOptions
+from hegemon.worker.pace import Pace
 from hegemon.worker.recording import BACKOFF_S, Recorder
 from hegemon.worker.registry import Handler
+from hegemon.worker.stubs import fetch_payloads
+from hegemon.worker.waiting import Claims
 
 TICK_S: Final = 0.05
-# Beyond free slots a worker holds what it works off in this time (invariant I6).
-AHEAD_S: Final = 0.05
-MARK_AFTER_S: Final = 0.1
 TAKE_MAX: Final = 2000
 FINISH_GROUP_MAX: Final = 1000
 RECORDING_MAX: Final = 20_000
@@ -94,20 +93,17 @@ class Pool:
             ended=self._ended,
             rng=random.Random(),
         )
-        self._known: dict[str, str] = {}
+        self._claims = Claims()
         self._recorder = Recorder(
             store=store,
             index=index,
             node=options.node,
             counters=counters,
-            forget=self._forget,
+            forget=self._claims.forget,
         )
-        self._local: list[deque[Taken]] = [deque() for _ in range(PRIORITY_MAX + 1)]
-        self._local_count = 0
         self._recording: deque[Outcome] = deque()
         self._in_record: list[Outcome] = []
         self._acks: list[tuple[str, int]] = []
-        self._cancelled_early: set[str] = set()
         self._inbox_maybe = True
         self._called = False
         self._told = 0
@@ -116,8 +112,7 @@ class Pool:
         self._record_now = asyncio.Event()
         self._pausing = False
         self._stopped = asyncio.Event()
-        self._rate = 0.0
-        self._done_since_tick = 0
+        self._pace = Pace()
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -155,9 +150,7 @@ class Pool:
 
     async def _last_words(self) -> None:
         """What has ended goes to MongoDB all the same: recorded if the claim still stands, else refused and counted."""
-        for queue in self._local:
-            queue.clear()
-        self._local_count = 0
+        self._claims.shed(self._claims.waiting)
         ended = [*self._in_record, *self._recording]
         with contextlib.suppress(IncarnationClosed, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
@@ -166,16 +159,11 @@ class Pool:
     async def stop(self, within_s: float) -> None:
         """Stop taking, give back what has not started, let what runs finish within `within_s`, hand back the rest."""
         self._pausing = True
-        waiting = [job.entry.id for queue in self._local for job in queue]
-        for queue in self._local:
-            queue.clear()
-        self._local_count = 0
+        waiting = self._claims.shed(self._claims.waiting)
         try:
             await self._index.give_back(waiting, inbox=True)
         except QueueError:
             pass  # The leader recovers them when this incarnation is closed.
-        for job_id in waiting:
-            self._forget(job_id)
         deadline = time.monotonic() + within_s
         while self._executor.running and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
@@ -197,22 +185,19 @@ class Pool:
 
     # -- taking --------------------------------------------------------------------------------------------------------
 
-    def _ahead(self) -> int:
-        return int(self._rate * AHEAD_S)
-
     def _window(self) -> int:
         if self._pausing:
             return 0
         if self._options.solo:
             return 1
-        return self._board.slots + self._ahead() + len(self._recording) + len(self._in_record) + len(self._acks)
+        return self._board.slots + self._pace.ahead + len(self._recording) + len(self._in_record) + len(self._acks)
 
     def _want(self) -> int:
         if self._pausing or self._recorder.store_away or len(self._recording) + len(self._in_record) > RECORDING_MAX:
             return 0
         if self._options.solo:
-            return 0 if self._known else 1
-        return min(self._executor.free + self._ahead() - self._local_count, TAKE_MAX)
+            return 0 if self._claims else 1
+        return min(self._executor.free + self._pace.ahead - self._claims.waiting, TAKE_MAX)
 
     async def _wake_loop(self) -> None:
         failures = 0
@@ -262,7 +247,7 @@ class Pool:
         self._told = window
         del self._acks[: len(acks)]
         for job_id, _ in acks:
-            self._forget(job_id)
+            self._claims.forget(job_id)
         if acks:
             failpoint("finish.after_ack")
         if len(taken) >= want or (asked and not want):
@@ -270,88 +255,48 @@ class Pool:
         if taken:
             failpoint("take.after_take")
             await self._accept(taken)
-        for claim in cancelled:
-            self._cancel(*claim)
+        for job_id, attempt in cancelled:
+            if self._claims.cancel(job_id, attempt):
+                self._executor.cancel(job_id)
         self._fill()
 
     async def _accept(self, taken: Sequence[tuple[str, bytes]]) -> None:
         jobs = []
         for text, data in taken:
             entry = parse_entry(text)
-            if entry.id in self._known:
+            if not self._claims.claim(entry.id, text):
                 continue  # It came back through `reconcile` while its first taking was still on its way.
-            self._known[entry.id] = text
             jobs.append(Taken(entry, decode_body(data)[1]))
-        stubs = [job.entry.id for job in jobs if job.body.payload is None]
-        if stubs:
-            jobs = await self._with_payloads(jobs, stubs)
+        if any(job.body.payload is None for job in jobs):
+            jobs, gone = await fetch_payloads(self._queries, jobs)
+            # Removed on request after they were dispatched: nothing to run, and the entries may go.
+            self._acks += gone
         self.counters["taken"] += len(jobs)
         for job in jobs:
-            self._local[job.entry.priority].append(job)
-        self._local_count += len(jobs)
-
-    async def _with_payloads(self, jobs: list[Taken], stubs: list[str]) -> list[Taken]:
-        found = None
-        while found is None:
-            try:
-                found = await self._queries.many(stubs, {"payload": 1})
-            except StoreUnavailable:
-                await asyncio.sleep(BACKOFF_S[-1])
-        complete = []
-        for job in jobs:
-            if job.body.payload is None:
-                document = found.get(job.entry.id)
-                if document is None:
-                    # Removed on request after it was dispatched: nothing to run, and the entry may go.
-                    self._acks.append((job.entry.id, job.entry.attempt))
-                    continue
-                complete.append(Taken(job.entry, job.body.with_payload(bytes(document["payload"]["data"]))))
-            else:
-                complete.append(job)
-        return complete
+            self._claims.put(job)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Start what waits, highest priority first, while slots are free and the lease holds."""
-        if self._options.solo or self._local_count == 0:
-            if self._local_count:
+        if self._options.solo:
+            if self._claims.waiting:
                 self._record_now.set()  # A suspect starts after its durable mark: see _record_loop.
             return
-        for priority in range(PRIORITY_MAX, -1, -1):
-            queue = self._local[priority]
-            while queue:
-                if self._executor.free == 0 or not self._start(queue[0]):
-                    return
-                queue.popleft()
-                self._local_count -= 1
+        while self._executor.free and (job := self._claims.first()) and self._start(job):
+            self._claims.started(job)
 
     def _start(self, job: Taken) -> bool:
-        if job.entry.id in self._cancelled_early:
-            self._cancelled_early.discard(job.entry.id)
+        if self._claims.cancelled(job.entry.id):
             self._ended(Outcome(job))
             return True
         return self._executor.start(job)
 
-    def _cancel(self, job_id: str, attempt: int) -> None:
-        text = self._known.get(job_id)
-        if text is None or parse_entry(text).attempt != attempt:
-            return  # It went back, and may have been requeued since.
-        if job_id in self._executor.running:
-            self._executor.cancel(job_id)
-        else:
-            self._cancelled_early.add(job_id)
-
-    def _forget(self, job_id: str) -> None:
-        self._known.pop(job_id, None)
-        # A cancellation that came while its end was being recorded must not meet the job when it is retried by hand.
-        self._cancelled_early.discard(job_id)
-
     def _ended(self, outcome: Outcome) -> None:
-        self._done_since_tick += 1
+        self._pace.ended()
         self._recording.append(outcome)
         self._record_now.set()
-        if self._local_count and not self._options.solo:
+        if self._claims.waiting and not self._options.solo:
             # From a done-callback: let the other callbacks of this turn run before slots are filled again.
             asyncio.get_running_loop().call_soon(self._fill)
 
@@ -361,7 +306,7 @@ class Pool:
         while True:
             await self._record_now.wait()
             self._record_now.clear()
-            if self._options.solo and self._local_count and not self._executor.running and not self._recording:
+            if self._options.solo and self._claims.waiting and not self._executor.running and not self._recording:
                 await self._start_suspect()
             while self._recording:
                 group = [self._recording.popleft() for _ in range(min(len(self._recording), FINISH_GROUP_MAX))]
@@ -372,7 +317,9 @@ class Pool:
 
     async def _start_suspect(self) -> None:
         """One at a time, after a durable mark: if this process dies under it, the mark tells who did it."""
-        job = next(queue[0] for queue in reversed(self._local) if queue)
+        job = self._claims.first()
+        if job is None:
+            return
         claim = (job.entry.id, job.entry.attempt, self._clock.now_ms())
         try:
             await self._store.mark_started([claim], worker=self._index.worker, node=self._options.node, now_ms=claim[2])
@@ -382,8 +329,7 @@ class Pool:
             return
         failpoint("run.after_start_mark")
         if self._start(job):
-            self._local[job.entry.priority].popleft()
-            self._local_count -= 1
+            self._claims.started(job)
         else:
             await asyncio.sleep(TICK_S)
             self._record_now.set()
@@ -398,77 +344,44 @@ class Pool:
             self._board.turn(now)
             self._board.count(self.counters)
             self._executor.expire(now)
-            self._measure(now - last)
+            self._pace.measure(now - last, busy=bool(self._executor.running or self._claims.waiting))
             last = now
-            await self._tell(now)
-            if self._local_count:
+            await self._recorder.show(self._executor.running.values(), now, self._clock.now_ms())
+            if self._claims.waiting:
                 self._fill()
             if not self._options.solo:
                 await self._keep_ahead_short()
             self._pump_now.set()
 
-    def _measure(self, elapsed_s: float) -> None:
-        done, self._done_since_tick = self._done_since_tick, 0
-        if done or self._executor.running or self._local_count:
-            self._rate = 0.6 * self._rate + 0.4 * done / elapsed_s
-        else:
-            self._rate *= 0.8
-
-    async def _tell(self, now_s: float) -> None:
-        """Show as running what runs longer than a moment, and pass on progress and log lines: one group each."""
-        marks, notes = [], []
-        now_ms = self._clock.now_ms()
-        for run in self._executor.running.values():
-            if not run.marked and now_s - run.started_s > MARK_AFTER_S:
-                run.marked = True
-                marks.append((run.job.entry.id, run.job.entry.attempt, run.started_ms))
-            said = run.voice.drain(now_ms)
-            if said is not None:
-                notes.append((run.job.entry.id, run.job.entry.attempt, *said))
-        try:
-            if marks and not self._options.solo:
-                await self._store.mark_started(marks, worker=self._index.worker, node=self._options.node, now_ms=now_ms)
-            if notes:
-                await self._store.note(notes)
-        except StoreUnavailable:
-            pass  # Only for people to look at; the end of the job is what counts.
-
     async def _keep_ahead_short(self) -> None:
         """When work has become slower than it was when the window was told: tell a new one, and only then give back
         what waits beyond it, or it would be sent here again.
         """
-        ahead = self._ahead()
+        ahead = self._pace.ahead
         if self._executor.free == 0 and self._told - self._board.slots > 2 * ahead:
             self._slowed = self._called = True
         elif self._slowed:
             self._slowed = False
-            await self._shed(max(self._local_count - ahead, 0))
+            await self._shed(max(self._claims.waiting - ahead, 0))
 
     async def _shed(self, surplus: int) -> None:
         """Give back what was taken in a faster time, lowest priority and newest first."""
-        back: list[Taken] = []
-        for queue in self._local:
-            while queue and len(back) < surplus:
-                back.append(queue.pop())
-        self._local_count -= len(back)
+        back = self._claims.shed(surplus)
         try:
-            await self._index.give_back([job.entry.id for job in back], inbox=True)
+            await self._index.give_back(back, inbox=True)
         except QueueError:
-            # Not known whether they went: forget them, `reconcile` brings back those that we still hold.
-            pass
-        for job in back:
-            self._forget(job.entry.id)
+            pass  # Not known whether they went: `reconcile` brings back those that we still hold.
 
     async def _reconcile_loop(self) -> None:
-        suspects: set[str] = set()
+        lost: set[str] = set()
         while True:
             await asyncio.sleep(RECONCILE_S)
             try:
-                missing = await self._index.reconcile(sorted(suspects - self._known.keys()))
+                missing = await self._index.reconcile(sorted(job_id for job_id in lost if job_id not in self._claims))
             except (IndexRefused, StoreUnavailable):
-                suspects.clear()
+                lost.clear()
                 continue
-            suspects = missing - self._known.keys()
+            lost = {job_id for job_id in missing if job_id not in self._claims}
 
     async def _rejoin(self) -> None:
         """The generation changed. During a rebuild: declare what is held, so that the claims stand."""
@@ -486,7 +399,7 @@ class Pool:
                 before = self._index.generation
                 try:
                     self._index.generation = generation
-                    await self._index.declare(self._information, self._window(), dict(self._known))
+                    await self._index.declare(self._information, self._window(), self._claims.entries())
                 except (StoreUnavailable, IndexRefused):
                     self._index.generation = before
             await asyncio.sleep(0.02)

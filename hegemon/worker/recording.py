@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -14,10 +14,12 @@ from hegemon.queue.entries import reencode_body
 from hegemon.queue.errors import IncarnationClosed, IndexRefused, StoreUnavailable
 from hegemon.queue.index import WorkerIndex
 from hegemon.queue.store import Failure, JobStore
-from hegemon.worker.execution import Outcome
+from hegemon.worker.execution import Outcome, Run
 
 log = structlog.get_logger(__name__)
 
+# A mark for every job would cost a third of the throughput: most end before they are worth one.
+MARK_AFTER_S: Final = 0.1
 BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -61,6 +63,25 @@ class Recorder:
             refused = await self._write(group)
         failpoint("finish.after_write")
         return await self._settle(group, refused)
+
+    async def show(self, running: Iterable[Run], now_s: float, now_ms: int) -> None:
+        """Show as running what runs longer than a moment, and pass on progress and log lines: one group each."""
+        marks, notes = [], []
+        for run in running:
+            claim = (run.job.entry.id, run.job.entry.attempt)
+            if not run.marked and now_s - run.started_s > MARK_AFTER_S:
+                run.marked = True
+                marks.append((*claim, run.started_ms))
+            said = run.voice.drain(now_ms)
+            if said is not None:
+                notes.append((*claim, *said))
+        try:
+            if marks:
+                await self._store.mark_started(marks, worker=self._index.worker, node=self._node, now_ms=now_ms)
+            if notes:
+                await self._store.note(notes)
+        except StoreUnavailable:
+            pass  # Only for people to look at; the end of the job is what counts.
 
     async def _note(self, group: Sequence[Outcome]) -> None:
         notes = [(item.job.entry.id, item.job.entry.attempt, *item.said) for item in group if item.said is not None]
