@@ -127,17 +127,23 @@ class Node:
                 await asyncio.sleep(0.5)
 
     def _build(self) -> None:
+        self._policy = retry_policy(self._settings.queue)
+        self._mongo_breaker, self._redis_breaker = Breaker("MongoDB"), Breaker("Redis")
+        self._started_at = self._clock.now_ms()
+        self._build_work()
+        self._build_office()
+        self._build_views()
+
+    def _build_work(self) -> None:
+        """What accepts, runs and answers for jobs."""
         settings = self._settings
         queue, cluster, worker = settings.queue, settings.cluster, settings.worker
-        mongo_breaker, redis_breaker = Breaker("MongoDB"), Breaker("Redis")
-        origin = Origin(self._node, self._incarnation)
-        self._policy = retry_policy(queue)
         self._submitter = Submitter(
             store=self._store,
             queries=self._queries,
             index=self._index,
             clock=self._clock,
-            origin=origin,
+            origin=Origin(self._node, self._incarnation),
             cluster_id=cluster.cluster_id,
             limits=Limits(
                 depth_max=queue.max_queue_depth,
@@ -145,8 +151,8 @@ class Node:
                 batch_max=queue.max_batch_size,
                 payload_bytes_max=queue.max_payload_size,
             ),
-            mongo_breaker=mongo_breaker,
-            redis_breaker=redis_breaker,
+            mongo_breaker=self._mongo_breaker,
+            redis_breaker=self._redis_breaker,
             reborn=self._reincarnate,
         )
         self._supervisor = Supervisor(
@@ -159,6 +165,30 @@ class Node:
             index=self._index,
             opened=self._beat_now.set,
         )
+        self._service = JobService(
+            submitter=self._submitter,
+            store=self._store,
+            queries=self._queries,
+            index=self._index,
+            clock=self._clock,
+            mongo_breaker=self._mongo_breaker,
+            redis_breaker=self._redis_breaker,
+        )
+        self._heartbeat = Heartbeat(
+            index=self._index,
+            supervisor=self._supervisor,
+            submitter=self._submitter,
+            clock=self._clock,
+            pulse=self._pulse,
+            beat_s=worker.worker_beat.total_seconds(),
+            incarnation=lambda: self._incarnation,
+            information=self._information,
+            now=self._beat_now,
+        )
+
+    def _build_office(self) -> None:
+        """What seeks the office, holds it, and rebuilds the index."""
+        cluster, lease = self._settings.cluster, self._settings.worker.worker_lease
         self._shell = ElectionShell(Solo(self._node), self._clock.now_ms)
         rebuilder = Rebuilder(
             redis=self._rebuild_redis,
@@ -168,7 +198,7 @@ class Node:
             clock=self._clock,
             cluster_id=cluster.cluster_id,
             node=self._node,
-            lease_s=worker.worker_lease.total_seconds(),
+            lease_s=lease.total_seconds(),
             expected=self._workers_that_declare,
             began=self._supervisor.call,
         )
@@ -186,18 +216,11 @@ class Node:
             duties=self._duties,
             rebuild=rebuilder.rebuild,
         )
-        self._service = JobService(
-            submitter=self._submitter,
-            store=self._store,
-            queries=self._queries,
-            index=self._index,
-            clock=self._clock,
-            mongo_breaker=mongo_breaker,
-            redis_breaker=redis_breaker,
-        )
-        self._started_at = self._clock.now_ms()
+
+    def _build_views(self) -> None:
+        """What people and Prometheus look at."""
         self._observer = NodeObserver(
-            settings=settings,
+            settings=self._settings,
             version=VERSION,
             incarnation=self._incarnation,
             started_at=self._started_at,
@@ -208,20 +231,9 @@ class Node:
             shell=self._shell,
             supervisor=self._supervisor,
             pulse=self._pulse,
-            mongo_breaker=mongo_breaker,
-            redis_breaker=redis_breaker,
+            mongo_breaker=self._mongo_breaker,
+            redis_breaker=self._redis_breaker,
             url=lambda: self._frontend.url,
-        )
-        self._heartbeat = Heartbeat(
-            index=self._index,
-            supervisor=self._supervisor,
-            submitter=self._submitter,
-            clock=self._clock,
-            pulse=self._pulse,
-            beat_s=worker.worker_beat.total_seconds(),
-            incarnation=lambda: self._incarnation,
-            information=self._information,
-            now=self._beat_now,
         )
         self._metrics = NodeMetrics(
             node=self._node,

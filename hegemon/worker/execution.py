@@ -28,6 +28,7 @@ from hegemon.queue.sequence import due_seq
 from hegemon.queue.store import Completion, Failure
 from hegemon.worker.board import Board
 from hegemon.worker.context import Context, Voice, storable
+from hegemon.worker.options import WorkerOptions
 from hegemon.worker.registry import Handler, InvalidPayload
 
 TRACEBACK_MAX: Final = 8_000
@@ -76,22 +77,18 @@ class Executor:
         board: Board,
         clock: ClusterClock,
         handlers: dict[str, Handler],
-        policy: RetryPolicy,
-        grace_ms: int,
-        result_bytes_max: int,
-        max_retries: int,
-        timeout_ms: int,
+        options: WorkerOptions,
         ended: Callable[[Outcome], None],
         rng: random.Random,
     ) -> None:
         self._board = board
         self._clock = clock
         self._handlers = handlers
-        self._policy = policy
-        self._grace_s = grace_ms / 1000
-        self._result_bytes_max = result_bytes_max
-        self._max_retries = max_retries
-        self._timeout_ms = timeout_ms
+        self._policy = RetryPolicy.from_dict(options.retry)
+        self._grace_s = options.grace_ms / 1000
+        self._result_bytes_max = options.result_bytes_max
+        self._max_retries = options.max_retries
+        self._timeout_ms = options.timeout_ms
         self._ended = ended
         self._rng = rng
         self._free = list(range(board.slots - 1, -1, -1))

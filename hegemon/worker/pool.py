@@ -33,7 +33,6 @@ from hegemon.queue.entries import decode_body, parse_entry
 from hegemon.queue.errors import IncarnationClosed, IndexRefused, QueueError, StoreUnavailable, leaf
 from hegemon.queue.index import READY, WorkerIndex
 from hegemon.queue.queries import JobQueries
-from hegemon.queue.retry import RetryPolicy
 from hegemon.queue.store import JobStore
 from hegemon.worker.board import Board
 from hegemon.worker.execution import Executor, Outcome, Taken
@@ -85,22 +84,13 @@ class Pool:
             board=board,
             clock=clock,
             handlers=handlers,
-            policy=RetryPolicy.from_dict(options.retry),
-            grace_ms=options.grace_ms,
-            result_bytes_max=options.result_bytes_max,
-            max_retries=options.max_retries,
-            timeout_ms=options.timeout_ms,
+            options=options,
             ended=self._ended,
             rng=random.Random(),
         )
         self._claims = Claims()
-        self._recorder = Recorder(
-            store=store,
-            index=index,
-            node=options.node,
-            counters=counters,
-            forget=self._claims.forget,
-        )
+        forget = self._claims.forget
+        self._recorder = Recorder(store=store, index=index, node=options.node, counters=counters, forget=forget)
         self._recording: deque[Outcome] = deque()
         self._in_record: list[Outcome] = []
         self._acks: list[tuple[str, int]] = []
