@@ -182,7 +182,7 @@ class MemoryNode(MemoryObserver):
         try:
             async with asyncio.timeout(timeout_s):
                 # Polled, since tests change documents from a thread of their own.
-                while self._find(job_id)["status"] not in FINAL:  # noqa: ASYNC110
+                while self._find(job_id)["status"] not in FINAL:
                     await asyncio.sleep(0.005)
         except TimeoutError:
             pass

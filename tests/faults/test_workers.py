@@ -1,0 +1,177 @@
+"""Worker processes that stop, block, hang, die and poison: only the job that did it pays, and late work is refused."""
+
+import os
+import re
+import signal
+import time
+
+from tests.faults.trial import Trial
+from tests.nodes import NodeProcess, node
+from tests.waiting import wait_until
+
+
+def use(trial: Trial, **environment: str) -> None:
+    """Settings of this trial's own; before its node starts."""
+    trial.environment |= environment
+    trial.node.environment |= environment
+
+
+async def both(trial: Trial) -> list[int]:
+    """The ids of two worker processes, once both are open: a node is ready when one is."""
+
+    async def found() -> list[int]:
+        pids = sorted(worker["pid"] for worker in await trial.node.workers())
+        return pids if len(pids) == 2 else []
+
+    return await wait_until(found, 10.0, "two open workers")
+
+
+async def refused(process: NodeProcess) -> int:
+    """The count of refused completions that a node publishes."""
+    text = (await process.api.get("/metrics")).text
+    found = re.search(r'^hegemon_jobs_total\{[^}]*outcome="refused"[^}]*\} ([0-9.e+]+)$', text, re.MULTILINE)
+    assert found is not None, text
+    return int(float(found[1]))
+
+
+async def test_a_worker_stopped_until_its_jobs_were_recovered_completes_and_starts_nothing(trial: Trial) -> None:
+    # A lease is renewed by the control process, so both are stopped; a second node of the cluster takes over.
+    use(trial, WORKER_COUNT="4", OFFICE_TAKEOVER="300ms")
+    async with node(trial.environment, name="n2", start=False) as other:
+        await trial.node.start()
+        (worker,) = await trial.node.workers()
+        ids = await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.4}} for _ in range(40)])
+        await trial.started(8)
+        stopped = (trial.node.pid, worker["pid"])
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        before = [mark for mark in trial.marks() if mark.event == "start"]
+        under_way = {mark.id for mark in before} - {mark.id for mark in trial.marks() if mark.event == "end"}
+        assert under_way
+        try:
+            await other.start()
+            async with trial.watching():
+                await wait_until(
+                    lambda: under_way <= trial.watch.observed.keys(), 20.0, "the recovered jobs to complete"
+                )
+        finally:
+            continued_ns = time.monotonic_ns()
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+        async def counted() -> bool:
+            return await refused(trial.node) >= len(under_way)
+
+        await wait_until(counted, 10.0, f"{len(under_way)} refusals on /metrics\n{trial.node.log[-2000:]}")
+        verdict = await trial.clear_verdict()
+        assert verdict.completed == len(ids)
+        late = [mark for mark in trial.marks() if mark.pid == worker["pid"] and mark.at_ns > continued_ns]
+        assert [mark for mark in late if mark.event == "start"] == []
+        assert {mark.id for mark in late} >= under_way, "it came back to nothing: the test shows nothing"
+
+
+async def test_a_worker_stopped_over_a_rebuild_starts_nothing_and_its_late_ends_are_refused(trial: Trial) -> None:
+    use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4")
+    await trial.node.start()
+    stopped, _ = await both(trial)
+    await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.2}} for _ in range(40)])
+    await wait_until(lambda: len({mark.pid for mark in trial.marks()}) == 2, 10.0, "both to be at work")
+    os.kill(stopped, signal.SIGSTOP)
+    mine = {mark.id for mark in trial.marks() if mark.pid == stopped and mark.event == "start"}
+    under_way = mine - {mark.id for mark in trial.marks() if mark.event == "end"}
+    assert under_way
+    try:
+        trial.wipe_index()
+        async with trial.watching():
+            await wait_until(lambda: under_way <= trial.watch.observed.keys(), 20.0, "the other to complete its jobs")
+    finally:
+        continued_ns = time.monotonic_ns()
+        os.kill(stopped, signal.SIGCONT)
+
+    async def counted() -> bool:
+        return await refused(trial.node) >= len(under_way)
+
+    await wait_until(counted, 10.0, f"{len(under_way)} refusals on /metrics\n{trial.node.log[-2000:]}")
+    await trial.clear_verdict()
+    late = [mark for mark in trial.marks() if mark.pid == stopped and mark.at_ns > continued_ns]
+    assert [mark for mark in late if mark.event == "start"] == []
+
+
+async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_and_runs_once(trial: Trial) -> None:
+    use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4")
+    await trial.node.start()
+    pids = await both(trial)
+    blocking = await trial.offer("blocking", {"seconds": 5.0})
+    await trial.started()
+    await trial.offer_many([{"type": "journaled"} for _ in range(60)])
+    # The blocked process has one slot more, and may hold what it would work off in 50 ms; all else goes to the other.
+    await wait_until(lambda: len(trial.truth.completed()) >= 55, 3.5, "the other process to do the work")
+    assert [mark.id for mark in trial.marks() if mark.event == "end"].count(blocking or "") == 0, "it does not block"
+    await trial.clear_verdict()
+    assert blocking is not None
+    assert [mark.attempt for mark in trial.starts(blocking)] == [1]
+    assert sorted(worker["pid"] for worker in await trial.node.workers()) == pids
+    assert "worker_closed" not in trial.node.log
+
+
+async def test_a_handler_stuck_beyond_its_hard_timeout_is_killed_and_its_neighbours_do_not_pay(trial: Trial) -> None:
+    use(trial, JOB_TIMEOUT_GRACE="300ms", WORKER_COUNT="4")
+    await trial.node.start()
+    neighbours = await trial.offer_many([{"type": "journaled-thread", "payload": {"seconds": 1.5}}] * 2)
+    await trial.started(2)
+    stuck = await trial.offer("blocking", {"seconds": 60.0}, timeout=0.3, max_retries=0)
+    assert stuck is not None
+    began = time.monotonic()
+    job = await trial.node.wait(stuck)
+    # 0.3 s + 0.3 s and the way to the record; nowhere near the minute that the handler would take.
+    assert time.monotonic() - began < 8.0
+    assert (job["status"], job["error"]["type"], job["failures"]) == ("failed", "JobTimeout", 1)
+    await trial.clear_verdict()
+    for job_id in neighbours:
+        neighbour = await trial.node.job(job_id)
+        assert (neighbour["status"], neighbour["failures"], neighbour["crashes"]) == ("completed", 0, 0)
+        assert [mark.attempt for mark in trial.starts(job_id)] == [1, 2]
+    assert len(trial.starts(stuck)) == 1
+
+
+async def test_a_dead_worker_is_noticed_at_once_and_its_jobs_go_on(trial: Trial) -> None:
+    use(trial, WORKER_LEASE="30s", WORKER_PROCESSES="2", WORKER_COUNT="4")
+    await trial.node.start()
+    await both(trial)
+    await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.3}} for _ in range(20)])
+    await trial.started(4)
+    began = time.monotonic()
+    pid = await trial.kill_worker()
+    await wait_until(lambda: "worker_closed" in trial.node.log, 5.0, "the dead worker's incarnation to be closed")
+    await trial.clear_verdict()
+    assert time.monotonic() - began < 15.0, "half of the lease: it was waited for"
+    assert "ended by SIGKILL" in trial.node.log
+    assert pid not in {worker["pid"] for worker in await trial.node.workers()}
+
+
+async def test_poison_is_quarantined_after_max_crashes_and_its_neighbours_complete(trial: Trial) -> None:
+    use(trial, MAX_CRASHES="2", WORKER_COUNT="6")
+    await trial.node.start()
+    neighbours = await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.4}} for _ in range(12)])
+    await trial.started(3)
+    poison = [await trial.offer("crash", {"how": how}) for how in ("exit", "kill")]
+    verdict = await trial.clear_verdict(40.0)
+    assert verdict.failed == len(poison)
+    for job_id in poison:
+        assert job_id is not None
+        job = await trial.node.job(job_id)
+        assert (job["status"], job["error"]["type"], job["crashes"]) == ("failed", "Quarantined", 2)
+        # Uncounted deaths come first: among neighbours it cannot be known who did it.
+        assert [entry["outcome"] for entry in job["history"]].count("crashed") == 2
+    for job_id in neighbours:
+        job = await trial.node.job(job_id)
+        assert (job["status"], job["failures"], job["crashes"]) == ("completed", 0, 0)
+
+
+async def test_a_job_that_crashes_less_often_than_max_crashes_completes(trial: Trial) -> None:
+    await trial.node.start()
+    job_id = await trial.offer("crash", {"how": "abort", "times": 2})
+    verdict = await trial.clear_verdict(30.0)
+    assert verdict.completed == 1
+    assert job_id is not None
+    assert (await trial.node.job(job_id))["result"] == "survived"
