@@ -67,7 +67,9 @@ def marks_of(report: DeathReport | None) -> tuple[str, dict[str, str]]:
         marks = dict.fromkeys(report.running, "v")
         marks[report.culprit] = "h"
         return "t", marks
-    return "t", dict.fromkeys(report.running, "c" if report.solo else "s")
+    if report.solo:
+        return "c", {}  # Under its durable mark or not: the document tells.
+    return "t", dict.fromkeys(report.running, "s")
 
 
 class Recovery:

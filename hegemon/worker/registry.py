@@ -62,7 +62,7 @@ def job(
     """
 
     def register(function: F) -> F:
-        if not _NAME.match(type):
+        if not _NAME.fullmatch(type):
             raise HandlerError(f"job type {type!r}: 1 to 100 letters, digits, and _ . - /")
         known = _handlers.get(type)
         if known is not None and known.function is not function and not _same(known.function, function):
