@@ -1,0 +1,123 @@
+"""What people and machines may look at: health, metrics, statistics, workers, the office, OpenAPI; parked jobs."""
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+
+from tests.engine.journal import Journal
+from tests.nodes import NodeProcess, node
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SETTINGS = {"HANDLERS": "tests.handlers", "WORKER_COUNT": "4", "METRICS_PORT": "0"}
+Environment = dict[str, str]
+
+
+async def get(node_: NodeProcess, path: str) -> httpx.Response:
+    return (await node_.api.get(path)).raise_for_status()
+
+
+async def test_health_tells_its_parts(shared: NodeProcess) -> None:
+    live, ready = (await get(shared, "/livez")).json(), (await get(shared, "/readyz")).json()
+    assert live["ok"] is True
+    assert set(live["parts"].values()) == {"ok"}
+    assert ready == {"ok": True, "parts": {"redis": "ok", "mongodb": "ok", "index": "ok", "workers": "ok"}}
+    both = (await get(shared, "/health")).json()
+    assert (both["ok"], both["live"], both["ready"]) == (True, live, ready)
+
+
+async def test_statistics_count_what_is_there(shared: NodeProcess, shared_journal: Journal) -> None:
+    running = await shared.submit("journaled", {"seconds": 60})
+    later = await shared.submit("journaled", delay=3600)
+    parked = await shared.submit("nobody-knows-it", priority=10)
+    done = await shared.submit("journaled")
+    await shared.wait(done)
+    await wait_until(lambda: shared_journal.starts(running))
+
+    async def counted() -> bool:
+        stats = (await get(shared, "/api/v1/stats")).json()
+        assert set(stats) == {"jobs", "queue", "node"}
+        assert set(stats["queue"]) == {"ready", "delayed", "held", "parked"}
+        assert stats["node"] == {"id": "n1", "is_leader": True, "strategy": "least_loaded"}
+        queue = stats["queue"]
+        in_index = (queue["ready"], queue["delayed"], queue["held"], queue["parked"])
+        states = {name: count for name, count in stats["jobs"].items() if count}
+        return in_index == (0, 1, 1, {"nobody-knows-it": 1}) and states == {
+            "running": 1,
+            "scheduled": 1,
+            "pending": 1,
+            "completed": 1,
+        }
+
+    await wait_until(counted)
+    for job_id in (running, later, parked):
+        assert (await shared.api.post(f"/api/v1/jobs/{job_id}/cancel")).status_code == 200
+
+
+async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_nobody(
+    shared: NodeProcess, shared_environment: Environment
+) -> None:
+    strange = [await shared.submit("curious", priority=10) for _ in range(3)]
+    assert (await shared.wait(await shared.submit("journaled", priority=0)))["status"] == "completed"
+
+    async def parked() -> int:
+        return int((await get(shared, "/api/v1/stats")).json()["queue"]["parked"].get("curious", 0))
+
+    async def all_parked() -> bool:
+        return await parked() == 3
+
+    await wait_until(all_parked)
+    assert {(await shared.job(job_id))["status"] for job_id in strange} == {"pending"}
+    knowing = shared_environment | {"HANDLERS": "tests.engine.more_handlers"}
+    async with node(knowing, name="n2", start=False) as other:
+        other.spawn()
+        for job_id in strange:
+            job = await shared.wait(job_id, 30.0)
+            assert (job["status"], job["node"]) == ("completed", "n2")
+        assert await parked() == 0
+        await other.until_ready()
+        election = (await get(other, "/api/v1/election")).json()
+        assert (election["is_leader"], election["active"]) == (False, False), "one holds the office, and it is another"
+        assert (await shared.wait(await other.submit("journaled")))["node"] == "n1", "accepted here, run there"
+        assert await other.stop() == 0
+
+
+async def test_metrics_count_jobs_by_outcome(shared: NodeProcess) -> None:
+    async def metric(name: str) -> float:
+        lines = (await get(shared, "/metrics")).text.splitlines()
+        return float(next(line for line in lines if line.startswith(name)).split()[-1])
+
+    completed = 'hegemon_jobs_total{node="n1",outcome="completed"}'
+    before = await metric(completed)
+    for _ in range(3):
+        await shared.wait(await shared.submit("journaled"))
+
+    async def counted() -> bool:
+        return await metric(completed) == before + 3
+
+    await wait_until(counted)
+    assert await metric("hegemon_leader_active") == 1.0
+    assert await metric("hegemon_epoch") >= 1.0
+
+
+async def test_workers_nodes_and_the_office_are_shown(shared: NodeProcess) -> None:
+    (worker,) = await shared.workers()
+    assert (worker["node"], worker["slots"], worker["solo"]) == ("n1", 4, False)
+    assert "journaled" in worker["types"]
+    mine = [found for found in (await get(shared, "/api/v1/nodes")).json()["nodes"] if found["id"] == "n1"]
+    assert [(found["alive"], found["is_leader"], found["slots"], found["url"]) for found in mine] == [
+        (True, True, 4, shared.url)
+    ]
+    leader = (await get(shared, "/api/v1/leader")).json()
+    assert (leader["leader_id"], leader["url"]) == ("n1", shared.url)
+    election = (await get(shared, "/api/v1/election")).json()
+    assert (election["current_algorithm"], election["is_leader"], election["active"]) == ("solo", True, True)
+    cluster = (await get(shared, "/api/v1/cluster")).json()
+    assert (cluster["algorithm"], cluster["generation"]) == ("solo", leader["generation"])
+
+
+async def test_openapi_is_served_whole_and_valid(shared: NodeProcess) -> None:
+    described = (await get(shared, "/openapi.json")).json()
+    validate(described)
+    paths = ("/api/v1/jobs", "/api/v1/jobs/batch", "/api/v1/jobs/{id}/wait", "/api/v1/dead", "/api/v1/stats", "/readyz")
+    assert set(paths) <= set(described["paths"])

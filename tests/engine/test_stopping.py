@@ -1,0 +1,95 @@
+"""A graceful stop: what runs is finished, what outlasts it is handed back, nothing is lost, the exit code is 0."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import redis
+
+from tests.conftest import RedisServer
+from tests.engine.journal import Journal, documents
+from tests.nodes import node
+from tests.waiting import wait_until
+
+Environment = dict[str, str]
+HANDLERS = {"HANDLERS": "tests.handlers,tests.engine.more_handlers"}
+
+
+async def test_what_runs_is_finished_and_the_rest_waits_for_the_next_start(
+    environment: Environment, journal: Journal
+) -> None:
+    async with node(environment | HANDLERS | {"WORKER_COUNT": "2"}) as stopped:
+        running = [await stopped.submit("journaled", {"seconds": 0.6}) for _ in range(2)]
+        await wait_until(lambda: len(journal.starts()) == 2)
+        waiting = await stopped.submit_many([{"type": "journaled"}] * 50)
+        later = await stopped.submit("journaled", delay=0.1)
+        assert await stopped.stop() == 0
+        assert {line.job_id for line in journal.ends()} >= set(running)
+        found = {item["_id"]: item["status"] for item in documents(environment)}
+        assert {found[job_id] for job_id in running} == {"completed"}
+        assert found[later] in ("scheduled", "pending")
+        await stopped.start()
+        leader: dict[str, Any] = (await stopped.api.get("/api/v1/leader")).json()
+        assert (leader["epoch"], leader["generation"]) == (2, 1), "the index was kept, and the office taken anew"
+        for job_id in [*waiting, later]:
+            assert (await stopped.wait(job_id))["status"] == "completed"
+    starts = [line.job_id for line in journal.starts()]
+    assert sorted(starts) == sorted([*running, *waiting, later]), "each ran once"
+
+
+async def test_a_stopped_node_leaves_nothing_in_the_hands_of_its_workers(
+    environment: Environment, journal: Journal, redis_server: RedisServer
+) -> None:
+    """Else those jobs would wait for a lease to run out, on every restart and in every rolling upgrade."""
+    async with node(environment | HANDLERS | {"WORKER_COUNT": "2"}) as stopped:
+        for _ in range(2):
+            await stopped.submit("journaled", {"seconds": 0.4})
+        await wait_until(lambda: len(journal.starts()) == 2)
+        await stopped.submit_many([{"type": "journaled", "payload": {"seconds": 0.01}}] * 50)
+        assert await stopped.stop() == 0
+    with redis.Redis.from_url(redis_server.url) as client:
+        prefix = f"hegemon:{{{environment['CLUSTER_ID']}}}:"
+        assert client.keys(f"{prefix}held:*") == []
+        assert client.hgetall(f"{prefix}workers") == {}
+
+
+async def test_what_outlasts_the_shutdown_timeout_is_handed_back_and_runs_again(
+    environment: Environment, journal: Journal
+) -> None:
+    settings = environment | HANDLERS | {"SHUTDOWN_TIMEOUT": "300ms"}
+    async with node(settings) as stopped:
+        types = ("journaled", "patient-thread", "journaled-thread")
+        jobs = {type_: await stopped.submit(type_, {"seconds": 3}, max_retries=0) for type_ in types}
+        await wait_until(lambda: len(journal.starts()) == 3)
+        assert await stopped.stop(timeout=10) == 0
+        assert journal.ends() == []
+        for item in documents(environment):
+            assert item["status"] not in ("completed", "failed", "cancelled")
+            assert item["failures"] == 0, "a stop is no fault of the job's"
+        await stopped.start()
+        await wait_until(lambda: len(journal.starts()) == 6)
+        for type_, job_id in jobs.items():
+            job = await stopped.wait(job_id)
+            assert job["status"] == "completed"
+            # A thread that does not look cannot be stopped: it ended with its process, as if that had died.
+            if type_ != "journaled-thread":
+                assert job["history"][0]["outcome"] == "handed_back"
+
+
+async def test_a_stopping_node_takes_no_new_jobs_and_says_so(environment: Environment, journal: Journal) -> None:
+    async with node(environment | HANDLERS) as stopping:
+        job_id = await stopping.submit("journaled", {"seconds": 0.8})
+        await wait_until(lambda: journal.starts(job_id))
+        stopping.signal(signal.SIGTERM)
+
+        async def refused() -> bool:
+            try:
+                reply = await stopping.api.post("/api/v1/jobs", json={"type": "journaled"})
+            except Exception as error:  # noqa: BLE001 - whichever way a closed port shows
+                return "onnect" in type(error).__name__ or "Protocol" in type(error).__name__
+            return reply.status_code == 503
+
+        await wait_until(refused)
+        assert await stopping.ended() == 0
+    assert len(journal.ends(job_id)) == 1

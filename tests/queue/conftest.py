@@ -1,0 +1,22 @@
+"""The queue's parts on real stores, without a node around them: an index that is ready, and the collection of jobs."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import MongoServer, RedisServer
+from tests.engine.parts import Index, Jobs, open_index, open_jobs
+
+
+@pytest.fixture
+async def index(redis_server: RedisServer, cluster_id: str) -> AsyncIterator[Index]:
+    """An index that is whole, under epoch 1 and generation 1."""
+    async with open_index(redis_server.url, cluster_id) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def jobs(mongo_server: MongoServer, database: str, cluster_id: str) -> AsyncIterator[Jobs]:
+    """A prepared database."""
+    async with open_jobs(mongo_server.uri, database, cluster_id) as opened:
+        yield opened
