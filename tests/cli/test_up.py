@@ -1,6 +1,7 @@
 """`hegemon up` as a person meets it: real processes, found afterwards in /proc by where they work."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -115,7 +116,9 @@ class Up:
     def close(self) -> None:
         while left := self.left():
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                # What is killed takes others with it, also between the look and the kill.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.poll()
         self.process.wait()
         self._out.close()
