@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -30,6 +30,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
 )
 
 
+class Api(FastAPI):
+    """FastAPI with a shorter way to paths that hold no parameter: its own layers cost 41 of 159 µs of a submission."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.fixed: dict[str, Resource] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        resource = self.fixed.get(scope["path"]) if scope["type"] == "http" else None
+        await (super().__call__ if resource is None else resource)(scope, receive, send)
+
+
 def create_app(
     jobs: Jobs,
     observer: Observer,
@@ -45,8 +57,10 @@ def create_app(
     their scripts from the network, which a node may not have.
     """
     node = Node(jobs, observer, version, request_bytes_max, metrics)
-    app = FastAPI(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)
-    app.router.routes.extend(_routes(node))
+    app = Api(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)
+    resources = _resources(node)
+    app.router.routes.extend(Route(path, endpoint=resource) for path, resource in resources.items())
+    app.fixed = {path: resource for path, resource in resources.items() if "{" not in path}
     app.add_exception_handler(HTTPException, _refusal)
     app.add_exception_handler(Exception, _failure)
     # FastAPI would ask its own routes for the description; ours are not of its kind.
@@ -61,11 +75,11 @@ def create_app(
     return app
 
 
-def _routes(node: Node) -> list[Route]:
+def _resources(node: Node) -> dict[str, Resource]:
     by_path: dict[str, dict[str, Handler]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation.handler
-    return [Route(path, endpoint=Resource(node, handlers)) for path, handlers in by_path.items()]
+    return {path: Resource(node, handlers) for path, handlers in by_path.items()}
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

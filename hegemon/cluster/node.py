@@ -81,6 +81,7 @@ class Node:
         self._pulse = Pulse()
         self._beat_now = asyncio.Event()
         self._deaths = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start, live, stop in order. Raises `StartError` with a sentence when it cannot start."""
@@ -154,6 +155,7 @@ class Node:
             mongo_breaker=self._mongo_breaker,
             redis_breaker=self._redis_breaker,
             reborn=self._reincarnate,
+            indexed=self._woken.set,
         )
         self._supervisor = Supervisor(
             node=self._node,
@@ -281,6 +283,7 @@ class Node:
             balancer=balancer(self._settings.cluster.load_balancer_strategy, random.Random()),
             clock=self._clock,
             deaths=self._deaths,
+            woken=self._woken,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run(), name="duty-scheduler")

@@ -52,6 +52,7 @@ class Scheduler:
         balancer: Balancer,
         clock: ClusterClock,
         deaths: asyncio.Event,
+        woken: asyncio.Event,
     ) -> None:
         self._index = index
         self._redis = redis
@@ -59,7 +60,8 @@ class Scheduler:
         self._balancer = balancer
         self._clock = clock
         self._deaths = deaths
-        self._woken = asyncio.Event()
+        # Set by our own wake-ups, and at once by this node's submitter when it has indexed something.
+        self._woken = woken
         self._information: dict[str, dict[str, Any]] = {}
         self._turn = 0
         self._want = BATCH_MAX

@@ -18,23 +18,13 @@ from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from hegemon.queue import mongo
+from hegemon.queue.completions import Completion, Operation, completion_writes
 from hegemon.queue.errors import OutcomeUnknown, StoreUnavailable
 from hegemon.queue.jobs import HISTORY_MAX, Document
 from hegemon.queue.states import FINAL, LIVE, Event, Status, after, stored
 
 LIVE_STATUSES: Final = sorted(LIVE)
 FINAL_STATUSES: Final = sorted(FINAL)
-Operation = UpdateOne | UpdateMany
-
-
-class Completion(msgspec.Struct, frozen=True):
-    """A handler returned. `result` is JSON bytes, None for no result."""
-
-    id: str
-    attempt: int
-    result: bytes | None
-    started_at: int
-    completed_at: int
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -123,25 +113,12 @@ class JobStore:
         """Record completions as one group; returns the ids that were refused because the claim is not theirs any
         more.
         """
-        groups: dict[tuple[int, bytes | None, int, int], list[str]] = defaultdict(list)
+        by_attempt: dict[int, list[Completion]] = defaultdict(list)
         for item in done:
-            groups[item.attempt, item.result, item.started_at, item.completed_at].append(item.id)
-        statuses = stored(Event.SUCCEED)
+            by_attempt[item.attempt].append(item)
         operations: list[Operation] = []
-        for (attempt, result, started_at, completed_at), ids in groups.items():
-            fields: Document = {
-                "status": Status.COMPLETED.value,
-                "started_at": started_at,
-                "completed_at": completed_at,
-                "updated_at": completed_at,
-                "worker": worker,
-                "node": node,
-            }
-            if result is not None:
-                fields["result"] = {"enc": "json", "data": result}
-            which = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "attempt": attempt, "status": {"$in": statuses}}
-            change = {"$set": fields, "$unset": {"suspect": "", "due": "", "error": ""}}
-            operations.append(UpdateOne(which, change) if len(ids) == 1 else UpdateMany(which, change))
+        for attempt, items in by_attempt.items():
+            operations += completion_writes(attempt, items, worker=worker, node=node)
         if await self._apply(operations) == len(done):
             return set()
         claims = {item.id: item.attempt for item in done}

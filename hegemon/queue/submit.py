@@ -29,6 +29,7 @@ import structlog
 from hegemon.failpoints import failpoint
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
+from hegemon.queue.doubts import Doubts
 from hegemon.queue.entries import encode_body, entry_text
 from hegemon.queue.errors import (
     BatchTooLarge,
@@ -57,6 +58,11 @@ log = structlog.get_logger(__name__)
 GROUP_MAX: Final = 1000
 # After this long between insert and index others may have acted on the job: read it again first.
 _STALE_S: Final = 5.0
+BATCHES_AT_ONCE: Final = 2
+# Beyond this backlog a batch waits PACE times as long as it took, before the next one is written.
+BACKLOG_MIN: Final = 5_000
+PACE: Final = 1.0
+PACE_S_MAX: Final = 0.25
 _BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -90,6 +96,7 @@ class Submitter:
         mongo_breaker: Breaker,
         redis_breaker: Breaker,
         reborn: Callable[[], Awaitable[Origin]],
+        indexed: Callable[[], None],
     ) -> None:
         self._store = store
         self._queries = queries
@@ -101,6 +108,7 @@ class Submitter:
         self._mongo = mongo_breaker
         self._redis = redis_breaker
         self._reborn = reborn
+        self._indexed = indexed
         self._ids = IdSource()
         self.seq = SeqSource()
         self._offers: deque[_Offer] = deque()
@@ -108,10 +116,12 @@ class Submitter:
         self._unindexed: deque[tuple[Document, float]] = deque()
         self._to_index = asyncio.Event()
         self._again: deque[str] = deque()
-        self._doubtful: dict[str, float] = {}
+        self._doubts = Doubts(store, self.enqueue_again)
         self._keys: set[tuple[str, str]] = set()
         self._group = 0
         self._generation_tried = 0
+        self._commits: set[asyncio.Task[None]] = set()
+        self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.depth = 0
 
     # -- called by the API ---------------------------------------------------------------------------------------------
@@ -150,17 +160,26 @@ class Submitter:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}" if error.field else None) from error
             except PayloadTooLarge as error:
                 raise PayloadTooLarge(f"jobs[{i}]: {error}") from error
-        failpoint("submit.before_insert")
-        ids: list[str] = [document["_id"] for document in documents]
-        try:
-            async with self._mongo.guard():
-                await self._store.insert_batch(documents)
-        except OutcomeUnknown:
-            self._doubt(ids)
-            raise
-        failpoint("submit.after_insert")
-        self.enqueue(documents)
-        return ids
+        # A caller who goes away must not part what is written from what is indexed.
+        commit = asyncio.get_running_loop().create_task(self._commit(documents), name="submit-batch")
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        await asyncio.shield(commit)
+        return [document["_id"] for document in documents]
+
+    async def _commit(self, documents: Sequence[Document]) -> None:
+        async with self._batches:
+            failpoint("submit.before_insert")
+            began = time.monotonic()
+            try:
+                async with self._mongo.guard():
+                    await self._store.insert_batch(documents)
+            except OutcomeUnknown:
+                self._doubts.add([document["_id"] for document in documents])
+                raise
+            failpoint("submit.after_insert")
+            self.enqueue(documents)
+            await self._pace(time.monotonic() - began)
 
     def enqueue(self, documents: Sequence[Document]) -> None:
         """Index documents that are durable and carry this node's origin."""
@@ -175,12 +194,19 @@ class Submitter:
 
     def idle(self) -> bool:
         """Whether nothing is on its way: a node may go without leaving work for the sweep."""
-        return not (self._offers or self._unindexed or self._again or self._doubtful)
+        return not (self._commits or self._offers or self._unindexed or self._again or self._doubts)
+
+    async def _pace(self, took_s: float) -> None:
+        """Leave the stores to running jobs for as long as a batch has kept them busy, while there is a backlog: whoever
+        submits faster than jobs run only makes the backlog grow, and must not stop what empties it.
+        """
+        if self.depth > BACKLOG_MIN:
+            await asyncio.sleep(min(took_s * PACE, PACE_S_MAX))
 
     def _admit(self, n: int) -> None:
         self._mongo.check()
         self._redis.check()
-        buffered = len(self._offers) + len(self._unindexed) + len(self._again) + len(self._doubtful)
+        buffered = len(self._offers) + len(self._unindexed) + len(self._again) + len(self._doubts)
         if buffered + n > self._limits.buffer_max:
             raise Overloaded(retry_after_s=1.0)
         if self.depth + buffered + n > self._limits.depth_max:
@@ -228,10 +254,6 @@ class Submitter:
             raise IdempotencyKeyReused
         return earlier
 
-    def _doubt(self, ids: Sequence[str]) -> None:
-        now = time.monotonic()
-        self._doubtful.update(dict.fromkeys(ids, now))
-
     # -- loops ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -239,7 +261,7 @@ class Submitter:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._insert_loop(), name="submit-insert")
             group.create_task(self._index_loop(), name="submit-index")
-            group.create_task(self._doubt_loop(), name="submit-doubt")
+            group.create_task(self._doubts.run(), name="submit-doubt")
 
     async def _insert_loop(self) -> None:
         while True:
@@ -253,13 +275,15 @@ class Submitter:
                 async with self._mongo.guard():
                     outcome = await self._insert(offers)
             except OutcomeUnknown as error:
-                self._doubt([offer.document["_id"] for offer in offers])
+                self._doubts.add([offer.document["_id"] for offer in offers])
                 self._reject(offers, error)
             except Exception as error:  # noqa: BLE001 - every caller gets its answer, whatever it is
                 self._reject(offers, error)
             else:
                 failpoint("submit.after_insert")
-                self._doubt([o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"])
+                self._doubts.add(
+                    [o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"]
+                )
                 self.enqueue([o.document for o, item in zip(offers, outcome, strict=True) if item is None])
                 for offer, item in zip(offers, outcome, strict=True):
                     if not offer.answer.done():
@@ -343,6 +367,7 @@ class Submitter:
             try:
                 async with self._redis.guard():
                     _, self.depth = await self._index.add(self.origin.incarnation, self._group, jobs)
+                self._indexed()
                 return
             except StoreUnavailable:
                 # The reply may have been lost: the same group again is applied at most once.
@@ -365,20 +390,3 @@ class Submitter:
             # Another node may have requeued it by hand: then indexing it is that node's.
             and document["origin"]["incarnation"] == mine
         ]
-
-    async def _doubt_loop(self) -> None:
-        """Writes whose outcome is unknown: look until each has shown up or a minute has passed (the audit has the
-        rest).
-        """
-        while True:
-            await asyncio.sleep(0.5)
-            if not self._doubtful:
-                continue
-            ids = list(self._doubtful)[:GROUP_MAX]
-            with contextlib.suppress(StoreUnavailable):
-                present = await self._store.present(ids)
-                now = time.monotonic()
-                for job_id in ids:
-                    if job_id in present or now - self._doubtful[job_id] > 60.0:
-                        del self._doubtful[job_id]
-                self.enqueue_again([job_id for job_id in ids if job_id in present])

@@ -22,10 +22,11 @@ import msgspec
 
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
+from hegemon.queue.completions import Completion
 from hegemon.queue.entries import Body, Entry
 from hegemon.queue.retry import Reject, Retry, RetryPolicy, RetryRule
 from hegemon.queue.sequence import due_seq
-from hegemon.queue.store import Completion, Failure
+from hegemon.queue.store import Failure
 from hegemon.worker.board import Board
 from hegemon.worker.context import Context, Voice, storable
 from hegemon.worker.options import WorkerOptions

@@ -30,6 +30,7 @@ def scheduler(index: Index, jobs: Jobs, strategy: str = "least_loaded") -> Sched
         balancer=balancer(strategy, random.Random(7)),
         clock=ClusterClock(),
         deaths=asyncio.Event(),
+        woken=asyncio.Event(),
     )
 
 

@@ -8,10 +8,11 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from hegemon.queue import mongo
+from hegemon.queue.completions import Completion
 from hegemon.queue.errors import OutcomeUnknown, StoreUnavailable
 from hegemon.queue.jobs import Document
 from hegemon.queue.states import FINAL, Status
-from hegemon.queue.store import Completion, Failure, JobStore
+from hegemon.queue.store import Failure, JobStore
 from tests.engine.parts import NOW_MS, Jobs, document
 
 ERROR = {"type": "RuntimeError", "message": "no"}
@@ -277,3 +278,23 @@ async def test_a_recovery_wins_an_attempt_only_once(jobs: Jobs) -> None:
     change: Document = {"$inc": {"attempt": 1}}
     assert [await jobs.store.change([(one["_id"], 1, change)]) for _ in range(2)] == [1, 0]
     assert (await jobs.get(one))["attempt"] == 2
+
+
+async def test_many_completions_at_once_each_keep_their_own_result_and_times(jobs: Jobs) -> None:
+    many = [document(attempt=1 + i % 2) for i in range(450)]
+    stale = document(attempt=3)
+    await jobs.put(*many, stale)
+    # A third end alike, the others each in their own way; one speaks for an attempt that is not its own.
+    done = [
+        Completion(one["_id"], one["attempt"], None if i % 3 == 0 else b"%d" % i, NOW_MS + i % 7, NOW_MS + 10 + i % 7)
+        for i, one in enumerate(many)
+    ]
+    done.append(Completion(stale["_id"], 2, b"stale", NOW_MS, NOW_MS))
+    assert await jobs.store.complete(done, worker="w1", node="n1") == {stale["_id"]}
+    for i, one in enumerate(many):
+        found = await jobs.get(one)
+        assert (found["status"], found["worker"], found["node"]) == ("completed", "w1", "n1")
+        assert (found["started_at"], found["completed_at"]) == (NOW_MS + i % 7, NOW_MS + 10 + i % 7)
+        assert ("result" not in found) if i % 3 == 0 else (found["result"]["data"] == b"%d" % i)
+        assert found["payload"] == one["payload"]
+    assert (await jobs.get(stale))["status"] == stale["status"]

@@ -46,6 +46,7 @@ def build(jobs: Jobs, index: Index, limits: Limits = LIMITS) -> Submitter:
         limits=limits,
         mongo_breaker=Breaker("MongoDB"),
         redis_breaker=Breaker("Redis"),
+        indexed=lambda: None,
         reborn=reborn,
     )
 
