@@ -156,6 +156,7 @@ class Node:
             redis_breaker=self._redis_breaker,
             reborn=self._reincarnate,
             indexed=self._woken.set,
+            working=lambda: self._supervisor.working,
         )
         self._supervisor = Supervisor(
             node=self._node,

@@ -37,6 +37,7 @@ RESPAWN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 LAST_WORDS_S: Final = 1.0
 # A worker that was stopped with its node gets this long to turn again before its loop counts as stuck.
 LOOP_GRACE_S: Final = 5.0
+WORKING_S: Final = 0.5
 STEADY_S: Final = 10.0
 START_TIMEOUT_S: Final = 60.0
 EXIT_CLOSED: Final = 75
@@ -102,6 +103,8 @@ class Supervisor:
         self.workers: dict[str, Worker] = {}
         self.totals = dict.fromkeys(COUNTERS, 0)
         self.deaths = 0
+        self._taken = 0
+        self._worked_s = 0.0
         self.types: list[str] = []
         self.ready = asyncio.Event()
 
@@ -147,6 +150,11 @@ class Supervisor:
     def stopping(self) -> bool:
         """Whether `stop()` was called; asked anew after each wait."""
         return self._stopping
+
+    @property
+    def working(self) -> bool:
+        """Whether jobs were taken just now."""
+        return time.monotonic() - self._worked_s < WORKING_S
 
     def counters(self) -> dict[str, int]:
         """Totals over all processes, dead ones too."""
@@ -262,6 +270,9 @@ class Supervisor:
         while not (self._stopping and not self.workers):
             await asyncio.sleep(WATCH_S)
             now = time.monotonic()
+            taken = self.counters()["taken"]
+            if taken != self._taken:
+                self._taken, self._worked_s = taken, now
             for worker in list(self.workers.values()):
                 running = worker.board.running()
                 self._kill_stuck(worker, running, now)

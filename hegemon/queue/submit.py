@@ -61,7 +61,7 @@ _STALE_S: Final = 5.0
 BATCHES_AT_ONCE: Final = 2
 # Beyond this backlog a batch waits PACE times as long as it took, before the next one is written.
 BACKLOG_MIN: Final = 5_000
-PACE: Final = 1.0
+PACE: Final = 0.4
 PACE_S_MAX: Final = 0.25
 _BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
@@ -97,6 +97,7 @@ class Submitter:
         redis_breaker: Breaker,
         reborn: Callable[[], Awaitable[Origin]],
         indexed: Callable[[], None],
+        working: Callable[[], bool],
     ) -> None:
         self._store = store
         self._queries = queries
@@ -109,6 +110,7 @@ class Submitter:
         self._redis = redis_breaker
         self._reborn = reborn
         self._indexed = indexed
+        self._working = working
         self._ids = IdSource()
         self.seq = SeqSource()
         self._offers: deque[_Offer] = deque()
@@ -197,10 +199,10 @@ class Submitter:
         return not (self._commits or self._offers or self._unindexed or self._again or self._doubts)
 
     async def _pace(self, took_s: float) -> None:
-        """Leave the stores to running jobs for as long as a batch has kept them busy, while there is a backlog: whoever
-        submits faster than jobs run only makes the backlog grow, and must not stop what empties it.
+        """Leave the stores to running jobs for a part of the time that a batch has kept them busy, while there is a
+        backlog: whoever submits faster than jobs run only makes it grow, and must not stop what empties it.
         """
-        if self.depth > BACKLOG_MIN:
+        if self.depth > BACKLOG_MIN and self._working():
             await asyncio.sleep(min(took_s * PACE, PACE_S_MAX))
 
     def _admit(self, n: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
 LOG_LINE_MAX: Final = 2000
@@ -20,7 +19,7 @@ class Voice:
     __slots__ = ("cancelled", "dirty", "lines", "said")
 
     def __init__(self) -> None:
-        self.cancelled = threading.Event()
+        self.cancelled = False
         self.said: tuple[float, str] | None = None
         self.lines: list[str] = []
         self.dirty = False
@@ -70,7 +69,7 @@ class Context:
         """True once the job was cancelled or its soft timeout has passed: stop soon. Async handlers are also
         cancelled.
         """
-        return self._voice.cancelled.is_set()
+        return self._voice.cancelled
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Say how far the job is, 0 to 1; shown with the job within a moment. The last value wins."""

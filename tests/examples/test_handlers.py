@@ -42,7 +42,7 @@ class RecordingContext(Context):
         super().progress(fraction, message)
         self.reports.append((fraction, message))
         if len(self.reports) == self._cancel_after:
-            self._voice.cancelled.set()
+            self._voice.cancelled = True
 
 
 @pytest.fixture

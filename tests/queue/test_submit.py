@@ -47,6 +47,7 @@ def build(jobs: Jobs, index: Index, limits: Limits = LIMITS) -> Submitter:
         mongo_breaker=Breaker("MongoDB"),
         redis_breaker=Breaker("Redis"),
         indexed=lambda: None,
+        working=lambda: False,
         reborn=reborn,
     )
 
