@@ -236,7 +236,9 @@ class Supervisor:
                 raise WorkerStartError(worker.error)
             log.error("worker_cannot_start", worker=worker.id, error=worker.error)
             return
-        if code in (0, EXIT_CLOSED):
+        told = worker.draining or self._stopping
+        # Code 0 alone is no orderly end: a handler may have called `os._exit(0)`.
+        if code == EXIT_CLOSED or (code == 0 and told):
             return
         self.deaths += 1
         running = worker.board.running()
