@@ -6,8 +6,7 @@
 2. The marker says `rebuilding`; everything else of this cluster is deleted.
 3. `declaring`: workers that live say what they hold; those claims stand if their documents bear them out.
 4. `indexing`: every other live document wins a new attempt, so that claims nobody declared are void; then it is
-indexed,
-   in the order of `seq`, which is the order that the lists had.
+   indexed, in the order of `seq`, which is the order that the lists had.
 5. `ready`. Submitters meanwhile kept what they accepted; they probe, read and add what is missing.
 
 A flush or a new server during a rebuild shows as an absent marker: it begins again. A newer epoch ends it.

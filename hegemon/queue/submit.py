@@ -10,8 +10,7 @@ the next group, so that one write serves all who came meanwhile. Every buffer ha
 
 The re-add rule, here and in the leader's recoveries: first see that the body is absent, then read the document from the
 majority, and only if it lives index it. A worker writes its end to MongoDB before it removes the body, so what is
-absent
-and lives has not run to an end. A submitter's group number is applied once, however late its first sending arrives.
+absent and lives has not run to an end. A submitter's group number is applied once, however late it comes.
 """
 
 from __future__ import annotations
@@ -123,6 +122,7 @@ class Submitter:
         self._group = 0
         self._generation_tried = 0
         self._commits: set[asyncio.Task[None]] = set()
+        self._inserting = 0
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.depth = 0
 
@@ -162,6 +162,7 @@ class Submitter:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}" if error.field else None) from error
             except PayloadTooLarge as error:
                 raise PayloadTooLarge(f"jobs[{i}]: {error}") from error
+        self._inserting += len(documents)
         # A caller who goes away must not part what is written from what is indexed.
         commit = asyncio.get_running_loop().create_task(self._commit(documents), name="submit-batch")
         self._commits.add(commit)
@@ -179,6 +180,8 @@ class Submitter:
             except OutcomeUnknown:
                 self._doubts.add([document["_id"] for document in documents])
                 raise
+            finally:
+                self._inserting -= len(documents)
             failpoint("submit.after_insert")
             self.enqueue(documents)
             await self._pace(time.monotonic() - began)
@@ -196,7 +199,7 @@ class Submitter:
 
     def idle(self) -> bool:
         """Whether nothing is on its way: a node may go without leaving work for the sweep."""
-        return not (self._commits or self._offers or self._unindexed or self._again or self._doubts)
+        return not (self._commits or self._inserting or self._offers or self._unindexed or self._again or self._doubts)
 
     async def _pace(self, took_s: float) -> None:
         """Leave the stores to running jobs for a part of the time that a batch has kept them busy, while there is a
@@ -208,7 +211,7 @@ class Submitter:
     def _admit(self, n: int) -> None:
         self._mongo.check()
         self._redis.check()
-        buffered = len(self._offers) + len(self._unindexed) + len(self._again) + len(self._doubts)
+        buffered = self._inserting + len(self._offers) + len(self._unindexed) + len(self._again) + len(self._doubts)
         if buffered + n > self._limits.buffer_max:
             raise Overloaded(retry_after_s=1.0)
         if self.depth + buffered + n > self._limits.depth_max:
@@ -273,6 +276,7 @@ class Submitter:
                 self._offered.clear()
                 continue
             failpoint("submit.before_insert")
+            self._inserting += len(offers)
             try:
                 async with self._mongo.guard():
                     outcome = await self._insert(offers)
@@ -290,6 +294,8 @@ class Submitter:
                 for offer, item in zip(offers, outcome, strict=True):
                     if not offer.answer.done():
                         offer.answer.set_result(item)
+            finally:
+                self._inserting -= len(offers)
 
     async def _insert(self, offers: Sequence[_Offer]) -> list[str | None]:
         outcome = await self._store.insert([offer.document for offer in offers])
