@@ -1,9 +1,9 @@
 """The leader's quick duty: promote what is due and dispatch what is ready, woken by tokens and by the next due time.
 
 One round: promote if something is due; survey loads and heads; return parked jobs whose reason has ended; decide in
-Python by the balancing strategy; move exactly the decided entries with a fenced script. An entry that no worker can take
-now is parked under its type (or as a suspect), so that it blocks nobody behind it; it comes back to its place as soon
-as a worker of its type has room.
+Python by the balancing strategy; move exactly the decided entries with a fenced script. An entry that no worker can
+take now is parked under its type (or as a suspect), so that it blocks nobody behind it; it comes back to its place as
+soon as a worker of its type has room.
 """
 
 from __future__ import annotations
