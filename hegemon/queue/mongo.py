@@ -85,6 +85,10 @@ class _PlainInt(TypeDecoder):
 _TYPES = TypeRegistry([_PlainInt()])
 
 
+# A write that needs a new file on a full disk fails with an unspecific code and these words.
+_NO_SPACE = "No space left on device"
+
+
 def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
     """A client whose calls each end within `timeout`; nothing is sent until the first call."""
     milliseconds = int(timeout.total_seconds() * 1000)
@@ -115,6 +119,8 @@ def unavailable(error: PyMongoError) -> bool:
         concern = details.get("writeConcernErrors") or []
         codes = {error.code, *(item.get("code") for item in concern)}
         codes |= {item.get("code") for item in details.get("writeErrors", ())}
+        if _NO_SPACE in str(error):
+            return True
         return bool(codes & _PASSING_CODES) or error.has_error_label("RetryableWriteError") or error.timeout
     return isinstance(error, InvalidOperation) and "close" in str(error).lower()
 

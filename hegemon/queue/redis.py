@@ -32,6 +32,15 @@ _PASSING: Final = (
     "OOM", "READONLY", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS",
     "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE",
 )  # fmt: skip
+# redis-py makes kinds of its own of some of them, and cuts the word off their text.
+_PASSING_KINDS: Final = (
+    failures.OutOfMemoryError,
+    failures.ReadOnlyError,
+    failures.NoPermissionError,
+    failures.MasterDownError,
+    failures.ClusterDownError,
+    failures.TryAgainError,
+)
 _SCRIPTS: Final = resources.files("hegemon.queue") / "scripts"
 
 
@@ -171,7 +180,7 @@ class Redis:
         except failures.NoScriptError:
             raise
         except failures.ResponseError as error:
-            if any(word in str(error) for word in _PASSING):
+            if isinstance(error, _PASSING_KINDS) or any(word in str(error) for word in _PASSING):
                 raise StoreUnavailable("Redis", f"Redis refuses writes: {error}") from error
             raise
 

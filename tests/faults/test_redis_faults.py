@@ -1,0 +1,162 @@
+"""What a Redis can do to us under load, judged from outside: it goes back in time, forgets, fills up, stalls, leaves.
+
+Redis killed and restarted, and one FLUSHALL, are in test_kill9; a wrong eviction policy in tests/engine/test_refusals.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hegemon.cluster.embedded import EmbeddedRedis
+from tests.conftest import MongoServer
+from tests.faults.callers import CROWD, Callers, through
+from tests.faults.trial import Trial, on_trial
+from tests.waiting import wait_until
+
+WAITING_JOBS = 6000
+
+
+@pytest.fixture
+async def trial(
+    tmp_path: Path, own_redis: EmbeddedRedis, mongo_server: MongoServer, cluster_id: str, database: str
+) -> AsyncIterator[Trial]:
+    """A trial with a Redis of its own."""
+    async with on_trial(
+        tmp_path,
+        redis_url=own_redis.url,
+        mongodb_uri=mongo_server.uri,
+        database=database,
+        CLUSTER_ID=cluster_id,
+        WORKER_COUNT="16",
+    ) as made:
+        yield made
+
+
+def append_only_file(server: EmbeddedRedis) -> Path:
+    """The part of the AOF that is being written."""
+    (found,) = (server.data_dir / "appendonlydir").glob("*.incr.aof")
+    return found
+
+
+def marker(trial: Trial, field: str) -> str:
+    """A field of the index's marker; "" while there is none."""
+    with trial.redis() as client:
+        value = client.hget(f"hegemon:{{{trial.cluster_id}}}:marker", field)
+    return value.decode() if isinstance(value, bytes) else ""
+
+
+async def test_a_redis_that_comes_back_without_its_last_two_seconds_is_noticed_and_rebuilt(
+    trial: Trial, own_redis: EmbeddedRedis
+) -> None:
+    async def go_back_in_time(callers: Callers) -> None:
+        # What is appended from here on will be lost: whole commands, as after an fsync that never came.
+        kept = append_only_file(own_redis).stat().st_size
+        await asyncio.sleep(2.0)
+        await own_redis.kill()
+        lost = append_only_file(own_redis).stat().st_size - kept
+        assert lost > 10_000, "nothing was written in these two seconds"
+        os.truncate(append_only_file(own_redis), kept)
+        await own_redis.restart()
+
+    await through(trial, go_back_in_time)
+    assert '"generation": 2' in trial.node.log, "the index of the past was trusted"
+
+
+async def test_a_redis_cut_in_the_middle_of_a_command_is_rebuilt_too(trial: Trial, own_redis: EmbeddedRedis) -> None:
+    async def tear(callers: Callers) -> None:
+        await own_redis.kill()
+        path = append_only_file(own_redis)
+        os.truncate(path, path.stat().st_size - 20_011)
+        await own_redis.restart()
+
+    await through(trial, tear)
+    assert '"generation": 2' in trial.node.log, "the index of the past was trusted"
+
+
+async def test_flushall_in_each_phase_of_a_rebuild_begins_it_again(trial: Trial) -> None:
+    trial.node.environment["WORKER_COUNT"] = "4"
+    phases = ("declaring", "indexing")
+
+    async def flush_until_hit(phase: str) -> None:
+        """Until a FLUSHALL has met this phase: it may be over before we have seen it."""
+
+        def hit() -> bool:
+            with trial.redis() as client:
+                client.flushall()
+                key = f"hegemon:{{{trial.cluster_id}}}:marker"
+                while (state := client.hget(key, "state")) != b"ready":
+                    if state == phase.encode():
+                        client.flushall()
+                        return True
+            return False
+
+        await wait_until(lambda: asyncio.to_thread(hit), 30.0, f"a FLUSHALL to meet the phase {phase}")
+
+    async def flush(callers: Callers) -> None:
+        for phase in phases:
+            again = trial.node.log.count("rebuild_again")
+            await flush_until_hit(phase)
+            await wait_until(lambda: trial.node.log.count("rebuild_again") > again, 10.0, "the rebuild to begin again")  # noqa: B023 - at once
+        await wait_until(lambda: marker(trial, "state") == "ready", 30.0, "the index to be whole")
+
+    await trial.node.start()
+    # Thousands that wait make the rebuild long enough to be met.
+    for _ in range(WAITING_JOBS // 500):
+        assert await trial.offer_many([{"type": "journaled", "priority": 1, "delay": 6.0}] * 500)
+    callers = Callers(trial)
+    async with trial.watching(), callers.calling():
+        await callers.until_accepted(100)
+        await flush(callers)
+        await callers.until_accepted(100)
+    verdict = await trial.clear_verdict(60.0)
+    assert verdict.completed == verdict.accepted >= WAITING_JOBS
+    callers.answered_well()
+
+
+async def test_a_full_redis_refuses_callers_loses_nothing_and_goes_on_when_there_is_room(trial: Trial) -> None:
+    # Few slots and slow jobs, so that what comes in stays and fills it.
+    trial.node.environment |= {"WORKER_COUNT": "6", "SUBMIT_BUFFER": "200", "MAX_BATCH_SIZE": "100"}
+
+    async def fill(callers: Callers) -> None:
+        with trial.redis() as client:
+            room = int(client.info("memory")["used_memory"]) + 300_000
+            client.config_set("maxmemory", room)
+            # Not "overloaded": the store is named that has no room.
+            await wait_until(lambda: callers.answers[503, "store_unavailable"] > 20, 20.0, "callers to be told why")
+            await callers.bounded(2.0)
+            client.config_set("maxmemory", 0)
+
+    await through(trial, fill, callers=Callers(trial, singles=8, seconds=0.03, padding=8000))
+    assert '"generation": 2' not in trial.node.log, "nothing was lost, so there is nothing to rebuild"
+    assert '"level": "error"' not in trial.node.log, "a full store is foreseen: no stack traces"
+
+
+async def test_a_redis_that_stalls_for_5_s_costs_time_alone(trial: Trial, own_redis: EmbeddedRedis) -> None:
+    async def stall(callers: Callers) -> None:
+        assert own_redis.pid is not None
+        os.kill(own_redis.pid, signal.SIGSTOP)
+        try:
+            await callers.bounded(5.0)
+            assert callers.later() > 0
+        finally:
+            os.kill(own_redis.pid, signal.SIGCONT)
+
+    await through(trial, stall)
+
+
+@pytest.mark.parametrize("seconds", [8.0, pytest.param(20.0, marks=pytest.mark.soak)])
+async def test_a_redis_that_is_away_is_waited_for_in_bounded_memory(
+    trial: Trial, own_redis: EmbeddedRedis, seconds: float
+) -> None:
+    async def away(callers: Callers) -> None:
+        await own_redis.kill()
+        await callers.bounded(seconds)
+        assert callers.later() > 0
+        await own_redis.restart()
+
+    await through(trial, away, callers=Callers(trial, **CROWD))
+    assert '"generation": 2' in trial.node.log, "a restarted Redis may have lost its last second"
