@@ -244,7 +244,7 @@ class Supervisor:
         running = worker.board.running()
         why = _why(code, worker.culprit)
         report = DeathReport(
-            running=[item.job_id for item in running], culprit=worker.culprit, solo=worker.solo, why=why
+            running=[item.job_id for item in running if item.begun], culprit=worker.culprit, solo=worker.solo, why=why
         )
         log.error("worker_died", worker=worker.id, pid=worker.pid, why=why, running=report.running[:20])
         await self._report(worker, report)
@@ -285,14 +285,19 @@ class Supervisor:
                     self._tell(worker, {"do": "stop", "within_s": 0.0})
 
     def _kill_stuck(self, worker: Worker, running: list[Running], now: float) -> None:
-        """A job beyond its hard deadline, seen so twice; or a loop that stands though no job holds it."""
-        overdue = {item for item in running if now > item.deadline_s}
-        for item in overdue & worker.overdue:
-            if worker.culprit is None:
-                log.error("handler_stuck", worker=worker.id, job=item.job_id, attempt=item.attempt)
-                worker.culprit = item.job_id
-                self._kill(worker)
+        """A job beyond its hard deadline, seen so twice; or a loop that stands though no job holds it.
+
+        While the loop stands, others are overdue only because nobody could cancel them: the one that was entered last
+        is taken to hold it. A job that was not entered holds nothing.
+        """
+        overdue = {item for item in running if item.begun and now > item.deadline_s}
+        stuck = overdue & worker.overdue
         worker.overdue = overdue
+        if stuck and worker.culprit is None:
+            item = max(stuck, key=lambda item: item.started_s)
+            log.error("handler_stuck", worker=worker.id, job=item.job_id, attempt=item.attempt)
+            worker.culprit = item.job_id
+            self._kill(worker)
         turned = worker.board.loop_beat_s()
         if worker.open.is_set() and not running and turned and now - turned > 2 * self._lease_s + LOOP_GRACE_S:
             log.error("worker_stuck", worker=worker.id, seconds=round(now - turned, 1))

@@ -20,6 +20,9 @@ _HEADER: Final = 128
 _SLOT: Final = struct.Struct("<16sIIdd")
 _FLAG: Final = struct.Struct("<I")
 _FLAG_AT: Final = 20
+_STARTED_AT: Final = 24
+_PLACED: Final = 1
+_BEGUN: Final = 2
 _DOUBLE: Final = struct.Struct("<d")
 _COUNT: Final = struct.Struct("<q")
 _LEASE_AT: Final = 0
@@ -29,12 +32,13 @@ _COUNTERS_AT: Final = 16
 
 
 class Running(msgspec.Struct, frozen=True):
-    """One job that has started and not ended."""
+    """One job in a slot. `begun`: its handler's first line was reached; else it waits for the event loop."""
 
     job_id: str
     attempt: int
     started_s: float
     deadline_s: float
+    begun: bool
 
 
 class Board:
@@ -70,7 +74,7 @@ class Board:
         for slot in range(self.slots):
             raw, attempt, used, started, deadline = _SLOT.unpack_from(self._map, _HEADER + slot * _SLOT.size)
             if used:
-                found.append(Running(str(uuid.UUID(bytes=raw)), attempt, started, deadline))
+                found.append(Running(str(uuid.UUID(bytes=raw)), attempt, started, deadline, used == _BEGUN))
         return found
 
     def loop_beat_s(self) -> float:
@@ -97,7 +101,13 @@ class Board:
         place = _HEADER + slot * _SLOT.size
         raw = bytes.fromhex(job_id.replace("-", ""))
         _SLOT.pack_into(self._map, place, raw, attempt, 0, started_s, deadline_s)
-        _FLAG.pack_into(self._map, place + _FLAG_AT, 1)
+        _FLAG.pack_into(self._map, place + _FLAG_AT, _PLACED)
+
+    def begin(self, slot: int, now_s: float) -> None:
+        """The handler of this slot's job is entered now."""
+        place = _HEADER + slot * _SLOT.size
+        _DOUBLE.pack_into(self._map, place + _STARTED_AT, now_s)
+        _FLAG.pack_into(self._map, place + _FLAG_AT, _BEGUN)
 
     def end(self, slot: int) -> None:
         """The job of this slot has ended."""

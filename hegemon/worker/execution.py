@@ -135,10 +135,13 @@ class Executor:
         run = Run(job, voice, slot, started_s, now_ms, soft_s)
         self.running[job.entry.id] = run
         loop = asyncio.get_running_loop()
+        begun = functools.partial(self._begin, slot)
         if handler.is_async:
-            run.future = loop.create_task(_contained(handler.function, arguments))
+            run.future = loop.create_task(_contained(handler.function, arguments, begun))
         else:
-            call = functools.partial(contextvars.copy_context().run, _contained_call, handler.function, arguments)
+            call = functools.partial(
+                contextvars.copy_context().run, _contained_call, handler.function, arguments, begun
+            )
             run.future = loop.run_in_executor(self._threads, call)
         run.future.add_done_callback(functools.partial(self._done, run))
         return True
@@ -161,6 +164,10 @@ class Executor:
     def close(self) -> None:
         """Start no thread any more; those that run die with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, slot: int) -> None:
+        # Only now can this job hold up its process: what waits for the loop must not be blamed for who blocks it.
+        self._board.begin(slot, time.monotonic())
 
     def _timeout_of(self, body: Body, handler: Handler) -> int:
         return body.timeout_ms or handler.timeout_ms or self._timeout_ms
@@ -265,16 +272,18 @@ def stamps(started_ms: int, ended_ms: int) -> tuple[int, int]:
     return shared, shared
 
 
-async def _contained(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+async def _contained(function: Callable[..., Any], arguments: dict[str, Any], begun: Callable[[], None]) -> Any:
     """A handler that exits fails its job; it does not end the process with its neighbours."""
+    begun()
     try:
         return await function(**arguments)
     except (SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"the handler called for an exit: {error!r}") from error
 
 
-def _contained_call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _contained_call(function: Callable[..., Any], arguments: dict[str, Any], begun: Callable[[], None]) -> Any:
     """The same in a thread; a future also refuses StopIteration, and would never be done."""
+    begun()
     try:
         return function(**arguments)
     except (SystemExit, KeyboardInterrupt, StopIteration) as error:

@@ -25,7 +25,11 @@ def test_what_one_side_writes_the_other_reads(board: Board) -> None:
     first, second = IDS.next(1), IDS.next(2)
     worker.start(0, first, 1, 10.0, 20.0)
     worker.start(2, second, 2**31, 11.0, 21.0)
-    assert board.running() == [Running(first, 1, 10.0, 20.0), Running(second, 2**31, 11.0, 21.0)]
+    worker.begin(2, 12.0)
+    assert board.running() == [
+        Running(first, 1, 10.0, 20.0, begun=False),
+        Running(second, 2**31, 12.0, 21.0, begun=True),
+    ]
     worker.end(0)
     assert [item.job_id for item in board.running()] == [second]
     worker.turn(5.5)
