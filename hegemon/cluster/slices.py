@@ -42,7 +42,6 @@ def worker_options(settings: Settings, incarnation: str, policy: RetryPolicy) ->
         "result_bytes_max": settings.queue.max_result_size,
         "max_retries": settings.queue.max_retries,
         "timeout_ms": milliseconds(settings.queue.job_timeout),
-        "shutdown_s": settings.cluster.shutdown_timeout.total_seconds(),
         "log_level": settings.log.log_level,
         "log_format": settings.log.log_format,
         "priority": settings.cluster.node_priority,

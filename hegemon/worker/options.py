@@ -31,7 +31,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     result_bytes_max: int
     max_retries: int
     timeout_ms: int
-    shutdown_s: float
     log_level: str = "info"
     log_format: str = "auto"
     priority: int = 0

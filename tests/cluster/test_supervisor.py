@@ -45,7 +45,6 @@ def options(index: Index, jobs: Jobs, mongo_server: MongoServer, database: str, 
         "result_bytes_max": 1 << 20,
         "max_retries": 0,
         "timeout_ms": 60_000,
-        "shutdown_s": 5.0,
     }
 
 

@@ -41,7 +41,6 @@ OPTIONS = WorkerOptions(
     result_bytes_max=100,
     max_retries=2,
     timeout_ms=60_000,
-    shutdown_s=1,
 )
 
 
