@@ -111,10 +111,20 @@ class JobService:
 
     async def retry(self, job_id: str) -> Job:
         """See the port."""
-        document = await self._document(job_id)
-        self._must(document, {Status.FAILED, Status.CANCELLED}, "only a failed or cancelled job can be retried")
-        await self._revive([job_id])
-        return from_document(await self._document(job_id))
+        now_ms = self._clock.now_ms()
+        async with self._mongo.guard():
+            # Answered as this write made it: by a second look it may have run already.
+            revived = await self._store.revive_one(
+                job_id, msgspec.to_builtins(self._submitter.origin), self._submitter.seq.next(now_ms), now_ms
+            )
+        if revived is None:
+            found = await self._document(job_id)
+            raise JobStateConflict(
+                f"the job is {found['status']}: only a failed or cancelled job can be retried", status=found["status"]
+            )
+        failpoint("requeue.after_write")
+        self._submitter.enqueue_again([job_id])
+        return from_document(revived)
 
     async def delete(self, job_id: str) -> None:
         """See the port."""

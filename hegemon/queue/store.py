@@ -14,7 +14,7 @@ from typing import Any, Final
 import bson
 import msgspec
 from bson.raw_bson import RawBSONDocument
-from pymongo import UpdateMany, UpdateOne
+from pymongo import ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from hegemon.queue import mongo
@@ -247,27 +247,23 @@ class JobStore:
         """Failed or cancelled jobs live again, with fresh tries, under the next attempt; `origin` must index them.
         How many.
         """
+        statuses = stored(Event.REQUEUE)
         return await self._apply(
             [
-                UpdateOne(
-                    {"_id": job_id, "status": {"$in": stored(Event.REQUEUE)}},
-                    {
-                        "$set": {
-                            "status": Status.PENDING.value,
-                            "failures": 0,
-                            "crashes": 0,
-                            "losses": 0,
-                            "seq": seq_from + i,
-                            "origin": origin,
-                            "updated_at": now_ms,
-                        },
-                        "$inc": {"attempt": 1},
-                        "$unset": {"completed_at": "", "due": "", "error": "", "expires_at": "", "suspect": ""},
-                    },
-                )
+                UpdateOne({"_id": job_id, "status": {"$in": statuses}}, _revival(origin, seq_from + i, now_ms))
                 for i, job_id in enumerate(ids)
             ]
         )
+
+    async def revive_one(self, job_id: str, origin: Document, seq: int, now_ms: int) -> Document | None:
+        """The same for one job: the document as this made it, None if the job was not failed or cancelled."""
+        async with mongo.translated():
+            found: Document | None = await self.jobs.find_one_and_update(
+                {"_id": job_id, "status": {"$in": stored(Event.REQUEUE)}},
+                _revival(origin, seq, now_ms),
+                return_document=ReturnDocument.AFTER,
+            )
+        return found
 
     async def _apply(self, operations: Sequence[Operation]) -> int:
         if not operations:
@@ -285,6 +281,20 @@ class JobStore:
             cursor = self.jobs.find({"_id": {"$in": list(claims)}}, fields)
             own = {found["_id"] async for found in cursor if _shows(found, claims[found["_id"]], status, worker)}
         return set(claims) - own
+
+
+def _revival(origin: Document, seq: int, now_ms: int) -> Document:
+    fields: Document = {
+        "status": Status.PENDING.value,
+        "failures": 0,
+        "crashes": 0,
+        "losses": 0,
+        "seq": seq,
+        "origin": origin,
+        "updated_at": now_ms,
+    }
+    gone = dict.fromkeys(("completed_at", "due", "error", "expires_at", "suspect"), "")
+    return {"$set": fields, "$inc": {"attempt": 1}, "$unset": gone}
 
 
 def _shows(found: Document, attempt: int, status: Status, worker: str) -> bool:
