@@ -33,6 +33,9 @@ What holds for every elector, and is checked by one contract suite:
 - ``Changed`` is given if and only if the view changed, and the last one given equals ``view``.
 - After any call ``deadline()`` is the time at which the elector wants a ``Tick``, or None. It is later than ``now``
   after a ``Tick``: a shell that ticks when the deadline has come never spins.
+- A node that is not fit (its `Fitness` says that it does not reach both stores) does not stand while a fit member is
+  alive. A leader that stays unfit for `Timing.unfit_s` stands down if a fit member is alive, and stays otherwise.
+- A member that is silent but whose `Witnessed` is fresh is alive: it is cut off from us, and is not succeeded.
 - What comes from peers is authenticated but not trusted: a payload that cannot be read, or comes from nobody known,
   is dropped without an effect. Terms are this algorithm's own, and may begin anew when all disks are lost; only the
   office's epoch never falls.
@@ -43,10 +46,15 @@ callers only, never for a decision that writes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Final, Protocol
+
+# The most bytes that `Send` may carry: with its envelope it fits an Ethernet frame. What is larger goes by `Stream`.
+DATAGRAM_MAX: Final = 1200
+STREAM_MAX: Final = 1 << 20
 
 
 class Role(StrEnum):
@@ -71,13 +79,23 @@ class Health(StrEnum):
 class Member:
     """A node that takes part. ``id`` is its NODE_ID; ``incarnation`` grows when it returns or refutes a suspicion;
     ``address`` is where the shell's transport reaches it, as text that the elector only passes on; ``rank`` is its
-    ELECTION_RANK, None where only the id ranks it."""
+    ELECTION_RANK, None where only the id ranks it; ``fit`` is False while it says that it does not reach both stores;
+    ``voter`` is False for a member that only looks on (Raft)."""
 
     id: str
     health: Health = Health.ALIVE
     incarnation: int = 0
     address: str = ""
     rank: int | None = None
+    fit: bool = True
+    voter: bool = True
+
+
+def precedence(member: Member) -> tuple[int, tuple[tuple[int, int, str], ...]]:
+    """What the highest of wins: ELECTION_RANK (0 where it is not set), then NODE_ID in natural order (n10 after n9)."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", member.id)
+    natural = tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in parts)
+    return (member.rank or 0, natural)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,37 @@ class View:
     term: int
     role: Role
     members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The periods of an election, in seconds, all nodes alike.
+
+    ``heartbeat_s`` (ELECTION_HEARTBEAT): how often a leader, and whoever else must be missed fast, is heard of; a
+    silence of ``silence_s`` is a loss. ``timeout_s`` (ELECTION_TIMEOUT): how long to wait for an election to end before
+    a new one begins. ``interval_s`` (ELECTION_INTERVAL): the period of the full exchange. ``witness_s``: how long a
+    leader that the store has shown alive counts as alive (OFFICE_TAKEOVER: its counter moves every OFFICE_BEAT);
+    ``member_witness_s`` the same for others, whose beats are slower. ``unfit_s``: how long a leader may be without a
+    store.
+    """
+
+    heartbeat_s: float = 0.1
+    silence_s: float = 0.35
+    timeout_s: float = 3.0
+    interval_s: float = 1.0
+    witness_s: float = 0.3
+    member_witness_s: float = 1.5
+    unfit_s: float = 3.0
+
+
+class Randomness(Protocol):
+    """What an elector that needs chance is given: `random.Random` fits."""
+
+    def random(self) -> float: ...
+
+    def randrange(self, stop: int, /) -> int: ...
+
+    def shuffle(self, items: MutableSequence[Any], /) -> None: ...
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -109,17 +158,26 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """A peer was named by CLUSTER_PEERS, or by the store's registry: a place to ask, not yet a proof of life."""
+    """A peer became known: it answered at a place that CLUSTER_PEERS names, or stands in the store's registry. Its id
+    and address can be relied on; it is not yet a proof of life."""
 
     member: Member
 
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """The store has seen the beats of these members move since the last time. One of them that does not answer is cut
-    off from us, not dead."""
+    """We have looked at the store, and the beats of these members had moved since the last look (several looks a
+    second). The office's holder is in it if, and only if, its *office* counter moved, whatever its node's beat does.
+    One of them that does not answer is cut off from us, not dead."""
 
     members: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """Whether this node reaches both stores. True until told otherwise; told at every change."""
+
+    fit: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +197,19 @@ class Resign:
     pause_s: float | None = None
 
 
-Event = Tick | Received | Discovered | Witnessed | OfficeLost | Resign
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a library that runs an algorithm by itself has come to (Raft). ``confirmed``: it leads, and a command of its
+    own has committed in this term."""
+
+    role: Role
+    term: int
+    leader: str | None
+    confirmed: bool
+    members: tuple[Member, ...]
+
+
+Event = Tick | Received | Discovered | Witnessed | Fitness | OfficeLost | Resign | Observed
 
 
 # --- effects ----------------------------------------------------------------------------------------------------------
@@ -184,7 +254,15 @@ class Changed:
     view: View
 
 
-Effect = Send | Stream | Won | Lost | Changed
+@dataclass(frozen=True, slots=True)
+class Abdicate:
+    """Make the library that runs the algorithm give its leadership up and stay out for ``pause_s`` (None: for good)."""
+
+    reason: str
+    pause_s: float | None = None
+
+
+Effect = Send | Stream | Won | Lost | Changed | Abdicate
 
 
 class Elector(Protocol):
