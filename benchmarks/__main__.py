@@ -17,6 +17,7 @@ from rich.console import Console
 from benchmarks import machine, plot, report
 from benchmarks.cluster import Stores
 from benchmarks.plan import Plan
+from benchmarks.profile import Profiler
 from benchmarks.registry import BENCHMARKS
 from hegemon.cluster.settings import load
 
@@ -40,6 +41,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
     parser.add_argument("--publish", action="store_true", help="keep results and plots in docs/measurements, and put "
                         "the newest into docs/benchmarks.md; without NAME only the latter")  # fmt: skip
+    parser.add_argument("--profile", action="store_true", help="sample the node's processes, and print where "
+                        "their time goes (slower: its figures are not kept)")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the names")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
@@ -65,6 +68,7 @@ async def _run(name: str, arguments: argparse.Namespace, console: Console) -> re
     described = machine.describe()
     with tempfile.TemporaryDirectory(prefix="hegemon-bench-") as directory:
         async with Stores(Path(directory), settings) as stores:
+            stores.profiler = Profiler(Path(directory)) if arguments.profile else None
             plan = Plan(
                 stores=stores,
                 rounds=arguments.rounds or (1 if arguments.quick else ROUNDS),
@@ -73,6 +77,8 @@ async def _run(name: str, arguments: argparse.Namespace, console: Console) -> re
                 say=lambda words: console.print(f"[dim]{name}[/] {words}", highlight=False),
             )
             findings = await BENCHMARKS[name](plan)
+            if stores.profiler is not None:
+                report.show_shares(console, name, stores.profiler.shares())
     environment = {"HANDLERS": "benchmarks.handlers", "METRICS_PORT": "0", "LOG_FORMAT": "json"} | settings
     return report.Result(
         name=name,
@@ -113,6 +119,8 @@ def main() -> int:
             report.show_circumstances(console, result.machine, result.settings)
         report.show(console, result)
         results.append(result)
+        if arguments.profile:
+            continue
         # Only full runs are worth keeping among the documents.
         _keep(result, report.MEASUREMENTS if arguments.publish and not result.quick else CACHE / "results")
     if arguments.json and results:

@@ -24,12 +24,14 @@ from pymongo import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
 
 from benchmarks import processes
+from benchmarks.profile import Profiler
 from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
 from hegemon.cluster.parentage import tied_to_parent
 from hegemon.queue.states import LIVE
 
 LIVE_STATUSES = sorted(LIVE)
 POLL_S = 0.01
+PROFILED = ("control", "worker")
 ROOT = str(Path(__file__).resolve().parent.parent)
 _PASSED_ON = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -175,6 +177,7 @@ class Stores:
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         self.directory = directory
         self.settings = dict(settings)
+        self.profiler: Profiler | None = None
         self.embedded_redis = EmbeddedRedis(directory / "redis")
         self.embedded_mongo = EmbeddedMongo(directory / "mongo")
         self._numbers = itertools.count(1)
@@ -214,8 +217,12 @@ class Stores:
         node = Node(self, name, environment)
         try:
             await node.start()
+            if self.profiler is not None:
+                self.profiler.start({part: pid for part, pid in node.pids.items() if part in PROFILED})
             yield node
         finally:
+            if self.profiler is not None:
+                await self.profiler.stop()
             await node.stop()
             await self.mongo.drop_database(name)
             await self.redis.flushall()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +129,14 @@ def _markdown(result: Result) -> str:
     if (MEASUREMENTS / plot).exists():
         lines += ["", f"![{result.name}](measurements/{plot})"]
     return "\n".join(lines)
+
+
+def show_shares(console: Console, name: str, shares: Mapping[str, Counter[str]]) -> None:
+    """Where each process's time went."""
+    for process, owners in shares.items():
+        table = Table(title=f"{name}: {process}, {owners.total():,} samples", title_justify="left")
+        table.add_column("where")
+        table.add_column("share", justify="right")
+        for owner, samples in owners.most_common():
+            table.add_row(owner, f"{100 * samples / owners.total():.0f}%")
+        console.print(table)
