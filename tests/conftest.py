@@ -17,12 +17,17 @@ import redis
 from pymongo import MongoClient
 
 from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
+from tests.nodes import free_port
 
 T = TypeVar("T")
 
-# On a shared machine an example may be slow without being wrong.
-hypothesis.settings.register_profile("hegemon", deadline=None)
-hypothesis.settings.load_profile("hegemon")
+# On a shared machine an example may be slow without being wrong. The same examples in every run, so that a red one is
+# about the change that it tests; HYPOTHESIS_PROFILE=random looks further.
+for _name, _same in (("same", True), ("random", False)):
+    hypothesis.settings.register_profile(
+        _name, deadline=None, derandomize=_same, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def redis_server(
     if url := os.environ.get("REDIS_URL"):
         yield RedisServer(url, None)
         return
-    server = _run(server_loop, EmbeddedRedis(tmp_path_factory.mktemp("redis")).start())
+    server = _run(server_loop, EmbeddedRedis(tmp_path_factory.mktemp("redis"), port=free_port()).start())
     yield RedisServer(server.url, server.pid)
     _run(server_loop, server.stop())
 
@@ -97,7 +102,7 @@ def mongo_server(
     if uri := os.environ.get("MONGODB_URI"):
         yield MongoServer(uri, None)
         return
-    server = _run(server_loop, EmbeddedMongo(tmp_path_factory.mktemp("mongo")).start())
+    server = _run(server_loop, EmbeddedMongo(tmp_path_factory.mktemp("mongo"), port=free_port()).start())
     yield MongoServer(server.uri, server.pid)
     # Its directory is thrown away, so the orderly end, which takes a second, would be for nothing.
     _run(server_loop, server.kill())
@@ -106,14 +111,14 @@ def mongo_server(
 @pytest.fixture
 async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
     """A Redis for this test alone, to flush, kill and restart; starts in 0.1 s."""
-    async with EmbeddedRedis(tmp_path / "own-redis") as server:
+    async with EmbeddedRedis(tmp_path / "own-redis", port=free_port()) as server:
         yield server
 
 
 @pytest.fixture
 async def own_mongo(tmp_path: Path) -> AsyncIterator[EmbeddedMongo]:
     """A MongoDB for this test alone, to kill and restart; starts in 1 s."""
-    server = EmbeddedMongo(tmp_path / "own-mongo")
+    server = EmbeddedMongo(tmp_path / "own-mongo", port=free_port())
     try:
         yield await server.start()
     finally:

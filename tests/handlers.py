@@ -30,10 +30,22 @@ def journal(event: str, ctx: Context) -> None:
     os.write(_fd, f"{event} {ctx.job_id} {ctx.attempt} {time.monotonic_ns()} {os.getpid()}\n".encode())
 
 
+def is_open(gate: str) -> bool:
+    """Whether the test lets those go that wait at this gate: a path, and it is open when something is there."""
+    return not gate or os.path.exists(gate)
+
+
+async def at(gate: str) -> None:
+    """Wait at the gate."""
+    while not is_open(gate):
+        await asyncio.sleep(0.01)
+
+
 @job("journaled")
-async def journaled(ctx: Context, seconds: float = 0.0, result: int = 0) -> int:
-    """Runs for a while, between two lines of the journal."""
+async def journaled(ctx: Context, seconds: float = 0.0, result: int = 0, gate: str = "") -> int:
+    """Runs until its gate is open and for a while, between two lines of the journal."""
     journal("start", ctx)
+    await at(gate)
     if seconds:
         await asyncio.sleep(seconds)
     journal("end", ctx)
@@ -41,17 +53,21 @@ async def journaled(ctx: Context, seconds: float = 0.0, result: int = 0) -> int:
 
 
 @job("journaled-thread")
-def journaled_thread(ctx: Context, seconds: float = 0.0) -> None:
+def journaled_thread(ctx: Context, seconds: float = 0.0, gate: str = "") -> None:
     """The same in a thread."""
     journal("start", ctx)
+    while not is_open(gate):
+        time.sleep(0.01)
     time.sleep(seconds)
     journal("end", ctx)
 
 
 @job("blocking")
-async def blocking(ctx: Context, seconds: float) -> str:
+async def blocking(ctx: Context, seconds: float = 0.0, gate: str = "") -> str:
     """Blocks the event loop, as a careless handler does."""
     journal("start", ctx)
+    while not is_open(gate):
+        time.sleep(0.01)  # noqa: ASYNC251 - that is the point
     time.sleep(seconds)  # noqa: ASYNC251 - that is the point
     journal("end", ctx)
     return "done"
@@ -92,12 +108,12 @@ async def picky(ctx: Context, how: str = "reject") -> str:
 
 
 @job("talkative")
-async def talkative(ctx: Context, lines: int = 3, seconds: float = 0.3) -> None:
-    """Says what it does."""
+async def talkative(ctx: Context, lines: int = 3, gate: str = "") -> None:
+    """Says what it does, and waits at its gate after the first line."""
     for i in range(lines):
         ctx.progress((i + 1) / lines, f"step {i + 1}")
         ctx.log(f"line {i + 1}")
-        await asyncio.sleep(seconds / lines)
+        await at(gate)
 
 
 @job("typed")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -10,37 +12,73 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Below the ports that the kernel gives to connections and to servers that do not care: what is free here stays free
+# until its node binds it, also while that node is down. Each process of a run has a band of its own.
+_BAND = 2500
+_FIRST = 10_000 + _BAND * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)
+_ports = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port that is free, and that this process has given to nobody else."""
+    while True:
+        port = _FIRST + next(_ports) % _BAND
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where handlers of tests/handlers.py wait that were given its `path`, until it is opened."""
+
+    path: str
+
+    def open(self) -> None:
+        """Let them go, and whoever comes later."""
+        Path(self.path).touch()
 
 
 class NodeProcess:
-    """`hegemon node` as a process. `api` is an HTTP client for it; `log` what it wrote."""
+    """`hegemon node` as a process. `api` is an HTTP client for it; `log` what it wrote.
 
-    def __init__(self, environment: Mapping[str, str], *, name: str = "n1") -> None:
+    `host` is where its API listens. `prefix` is a command that ends by becoming the one it is given, as
+    `ip netns exec NAME` does.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        name: str = "n1",
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
+        self._prefix = prefix
         self._directory = Path(tempfile.mkdtemp(prefix="hegemon-node-"))
         self._log = self._directory / "log"
         self.environment = {
             **{key: os.environ[key] for key in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if key in os.environ},
             "PYTHONPATH": str(ROOT),
+            "SERVER_HOST": host,
             "SERVER_PORT": str(self.port),
             "METRICS_PORT": "0",
             "NODE_ID": name,
@@ -67,7 +105,7 @@ class NodeProcess:
         """Start the process without waiting for it; `more` is environment for this start alone."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hegemon.cli", "node"],
+                [*self._prefix, sys.executable, "-m", "hegemon.cli", "node"],
                 env=self.environment | more,
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
@@ -76,13 +114,13 @@ class NodeProcess:
                 start_new_session=True,
             )
 
-    async def start(self, timeout: float = 30.0, **more: str) -> NodeProcess:
+    async def start(self, timeout: float = 60.0, **more: str) -> NodeProcess:
         """Start and wait until it is ready."""
         self.spawn(**more)
         await self.until_ready(timeout)
         return self
 
-    async def until_ready(self, timeout: float = 30.0) -> None:
+    async def until_ready(self, timeout: float = 60.0) -> None:
         """Wait for /readyz; fails with the log when the process ends before."""
 
         async def ready() -> bool:
@@ -93,7 +131,10 @@ class NodeProcess:
             except httpx.TransportError:
                 return False
 
-        await wait_until(ready, timeout, f"the node to be ready\n{self.log[-3000:]}")
+        try:
+            await wait_until(ready, timeout, "the node to be ready")
+        except pytest.fail.Exception as late:
+            pytest.fail(f"{late}\n{self.log[-3000:]}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the control process."""
@@ -106,12 +147,12 @@ class NodeProcess:
             self.process.kill()
         await self.ended()
 
-    async def stop(self, timeout: float = 40.0) -> int:
+    async def stop(self, timeout: float = 60.0) -> int:
         """SIGTERM, and wait for the orderly end; its exit code."""
         self.signal(signal.SIGTERM)
         return await self.ended(timeout)
 
-    async def ended(self, timeout: float = 20.0) -> int:
+    async def ended(self, timeout: float = 60.0) -> int:
         """Wait for the process to end; its exit code."""
         assert self.process is not None
         deadline = time.monotonic() + timeout
@@ -144,7 +185,7 @@ class NodeProcess:
         found: dict[str, Any] = (await self.api.get(f"/api/v1/jobs/{job_id}")).raise_for_status().json()
         return found
 
-    async def wait(self, job_id: str, timeout: float = 20.0) -> dict[str, Any]:
+    async def wait(self, job_id: str, timeout: float = 60.0) -> dict[str, Any]:
         """The job once it has ended; fails when the time is up."""
         reply = await self.api.get(f"/api/v1/jobs/{job_id}/wait", params={"timeout": timeout}, timeout=timeout + 10)
         found: dict[str, Any] = reply.raise_for_status().json()

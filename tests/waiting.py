@@ -11,6 +11,8 @@ import pytest
 T = TypeVar("T")
 
 _POLL_S = 0.01
+# Far beyond what anything takes that goes well: on a loaded machine only what never comes may fail a test.
+_TIMEOUT_S = 30.0
 
 
 @overload
@@ -22,7 +24,7 @@ async def wait_until(predicate: Callable[[], T], timeout: float = ..., message: 
 
 
 async def wait_until(
-    predicate: Callable[[], Any], timeout: float = 10.0, message: str = "the condition to hold"
+    predicate: Callable[[], Any], timeout: float = _TIMEOUT_S, message: str = "the condition to hold"
 ) -> Any:
     """Return the first truthy value of `predicate`, which is called every 10 ms and may be a coroutine function.
 

@@ -7,6 +7,7 @@ start: stores, nodes. Order of the stop: nodes, which drain into the stores, the
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Coroutine, Iterable
 from datetime import timedelta
@@ -64,6 +65,11 @@ class LocalCluster:
         self._stores = [store for store in (self._redis, self._mongo) if store is not None]
 
     @property
+    def algorithm(self) -> str:
+        """The election algorithm."""
+        return self._plan.algorithm
+
+    @property
     def redis_url(self) -> str:
         """Where Redis is; known once it was started. It may hold a password."""
         return self._redis.address if self._redis else str(self._plan.redis_url)
@@ -79,6 +85,18 @@ class LocalCluster:
         """Start everything and write `cluster.json`. LocalError or EmbeddedError when a part cannot; then `stop()`."""
         await _together(self._start_store(store) for store in self._stores)
         await _together(self._start_node(node) for node in self.nodes)
+        self._publish()
+
+    async def kill(self, node: NodeProcess) -> None:
+        """SIGKILL it, and wait until the process is gone. Not while `watch()` runs, which would start it again."""
+        node.signal(signal.SIGKILL)
+        await node.wait()
+
+    async def revive(self, node: NodeProcess) -> None:
+        """Start a node that was killed, and wait until it is ready. LocalError when it cannot start."""
+        await node.spawn(self._addresses())
+        if not await node.until_ready(READY_WITHIN):
+            raise LocalError(f"{node.plan.id} cannot start: {node.last_words(await node.wait())}")
         self._publish()
 
     async def _start_store(self, store: _Store) -> None:
@@ -108,6 +126,7 @@ class LocalCluster:
     def _publish(self) -> None:
         self.state_path = self._directory.publish(
             {
+                "algorithm": self._plan.algorithm,
                 "nodes": [
                     {"id": node.plan.id, "pid": node.pid, "url": node.plan.url, "metrics_url": node.plan.metrics_url}
                     for node in self.nodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,15 +14,18 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from hegemon.cluster.local_plan import LocalError
+from hegemon.cluster.local_plan import Home, LocalError
 
 _PREFIX: Final = "hegemon-up-"
 _LOCK: Final = "up.lock"
+_SECRET: Final = "secret"  # noqa: S105 - a file's name
+_SECRET_LENGTH_MIN: Final = 32
 _LOG_BYTES_MAX: Final = 16 << 20
 
 
 class LocalDirectory:
-    """`path` holds `redis/`, `mongodb/`, `logs/`, `ports.json` and, while the cluster runs, `cluster.json`.
+    """`path` holds `redis/`, `mongodb/`, `logs/`, a directory for each node, `ports.json`, `secret` and, while the
+    cluster runs, `cluster.json`.
 
     Use `open()`. The lock ends with this process, however it ends.
     """
@@ -74,6 +78,26 @@ class LocalDirectory:
             return msgspec.json.decode(self._ports.read_bytes(), type=dict[str, int])
         except (OSError, msgspec.DecodeError):
             return {}
+
+    def home(self) -> Home:
+        """What a plan is made with. Raises LocalError when the secret can be neither read nor made."""
+        return Home(self.path, self._secret(), self.ports)
+
+    def _secret(self) -> str:
+        """The secret of the nodes' traffic, made at the first start and for the owner alone."""
+        path = self.path / _SECRET
+        try:
+            try:
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(f"{secrets.token_hex(32)}\n")
+            except FileExistsError:
+                path.chmod(0o600)
+            secret = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LocalError(f"cannot use {path}: {getattr(error, 'strerror', None) or error}") from error
+        if len(secret) < _SECRET_LENGTH_MIN:
+            raise LocalError(f"{path} does not hold a secret; remove it, and the next start makes a new one")
+        return secret
 
     def remember(self, ports: Mapping[str, int]) -> None:
         """Keep the ports that were chosen for the next run."""

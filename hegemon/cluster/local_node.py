@@ -58,12 +58,19 @@ class NodeProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *tied_to_parent([sys.executable, "-P", "-m", "hegemon.cli", "node"]),
                 env={**self.plan.environment, **stores},
+                cwd=self.plan.directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
             self._group = self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it lives."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit code, negative for a signal."""
@@ -105,6 +112,15 @@ class NodeProcess:
         except (httpx.HTTPError, ValueError, KeyError):
             return []
         return sorted({name for worker in workers for name in worker["types"]})
+
+    async def leader(self) -> str | None:
+        """Who leads, as this node knows it; None if nobody, or if it does not answer."""
+        try:
+            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
+                leader = (await client.get(f"{self.plan.url}/api/v1/leader")).json()["leader_id"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return None
+        return str(leader) if leader else None
 
     async def stop(self, within: timedelta) -> None:
         """Let the node drain; kill what is left of it after that time, or when this call is cancelled."""

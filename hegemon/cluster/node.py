@@ -7,28 +7,21 @@ Stop: the API takes nothing new, workers finish or hand back, submissions reach 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
 
-from hegemon.cluster.balancing import balancer
 from hegemon.cluster.heartbeat import Heartbeat
+from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.observer import NodeObserver, Pulse
-from hegemon.cluster.office import OfficeKeeper
 from hegemon.cluster.ports import Jobs, Observer
-from hegemon.cluster.rebuild import Rebuilder
-from hegemon.cluster.recovery import Recovery, Rules
-from hegemon.cluster.scheduler import Scheduler
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
-from hegemon.cluster.shell import ElectionShell
-from hegemon.cluster.slices import milliseconds, retry_policy, worker_options
+from hegemon.cluster.slices import retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
-from hegemon.cluster.upkeep import Retention, Upkeep
-from hegemon.election.solo import Solo
+from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin
 from hegemon.monitoring.logs import configure
 from hegemon.monitoring.metrics import NodeMetrics
 from hegemon.queue import mongo
@@ -38,7 +31,6 @@ from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Origin
-from hegemon.queue.leader_index import LeaderIndex
 from hegemon.queue.office_store import OfficeStore
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
@@ -80,7 +72,6 @@ class Node:
         self._clock = ClusterClock()
         self._pulse = Pulse()
         self._beat_now = asyncio.Event()
-        self._deaths = asyncio.Event()
         self._woken = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,9 +81,7 @@ class Node:
             await self._check_stores()
             self._build()
             await self._live(stop)
-        except WorkerStartError as error:
-            raise StartError(str(error)) from error
-        except (WrongStore, StoreUnavailable) as error:
+        except (WorkerStartError, TwinError, WrongStore, StoreUnavailable) as error:
             raise StartError(str(error)) from error
         finally:
             await self._close()
@@ -105,7 +94,6 @@ class Node:
         self._client = mongo.connect(stores.mongodb_uri, timeout=stores.mongodb_timeout)
         database = self._client[stores.mongodb_database]
         self._redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
-        self._leader_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
         self._rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, confirm=False)
         self._store = JobStore(self._client, database)
         self._queries = JobQueries(self._client, database)
@@ -113,13 +101,10 @@ class Node:
         self._index = MemberIndex(self._redis)
 
     async def _check_stores(self) -> None:
-        cluster = self._settings.cluster
         deadline = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
-                await self._queries.prepare(cluster.cluster_id, cluster.election_algorithm)
-                await self._rebuild_redis.check_server()
-                await self._offices.enlist(self._incarnation, self._node, self._clock.now_ms())
+                await self._join_stores()
                 return
             except StoreUnavailable as error:
                 if time.monotonic() > deadline:
@@ -127,12 +112,43 @@ class Node:
                 log.warning("waiting_for_store", store=error.store, reason=str(error))
                 await asyncio.sleep(0.5)
 
+    async def _join_stores(self) -> None:
+        """Refuse stores that are not ours or that run another election; enlist; get a boot number."""
+        cluster_id, algorithm = self._settings.cluster.cluster_id, self._settings.election.election_algorithm
+        await self._queries.prepare(cluster_id, algorithm)
+        await self._rebuild_redis.check_server()
+        # Before anything asks for the time: this node's own clock may be wrong by an hour.
+        await self._clock.ask(self._rebuild_redis)
+        beat_s = self._settings.worker.worker_beat.total_seconds()
+        await refuse_live_twin(MemberIndex(self._rebuild_redis), self._node, self._incarnation, beat_s)
+        await self._offices.enlist(self._incarnation, self._node, self._clock.now_ms())
+        try:
+            await self._offices.agree(self._incarnation, algorithm)
+        except WrongStore:
+            await self._offices.discharge(self._incarnation)
+            raise
+        self._boot = await self._offices.next_boot(self._node)
+
     def _build(self) -> None:
         self._policy = retry_policy(self._settings.queue)
         self._mongo_breaker, self._redis_breaker = Breaker("MongoDB"), Breaker("Redis")
         self._started_at = self._clock.now_ms()
         self._build_work()
-        self._build_office()
+        self._leadership = Leadership(
+            settings=self._settings,
+            boot=self._boot,
+            incarnation=lambda: self._incarnation,
+            url=lambda: self._frontend.url,
+            clock=self._clock,
+            store=self._store,
+            queries=self._queries,
+            offices=self._offices,
+            index=self._index,
+            rebuild_redis=self._rebuild_redis,
+            supervisor=self._supervisor,
+            policy=self._policy,
+            woken=self._woken,
+        )
         self._build_views()
 
     def _build_work(self) -> None:
@@ -189,49 +205,17 @@ class Node:
             now=self._beat_now,
         )
 
-    def _build_office(self) -> None:
-        """What seeks the office, holds it, and rebuilds the index."""
-        cluster, lease = self._settings.cluster, self._settings.worker.worker_lease
-        self._shell = ElectionShell(Solo(self._node), self._clock.now_ms)
-        rebuilder = Rebuilder(
-            redis=self._rebuild_redis,
-            offices=self._offices,
-            store=self._store,
-            queries=self._queries,
-            clock=self._clock,
-            cluster_id=cluster.cluster_id,
-            node=self._node,
-            lease_s=lease.total_seconds(),
-            expected=self._workers_that_declare,
-            began=self._supervisor.call,
-        )
-        self._office = OfficeKeeper(
-            shell=self._shell,
-            store=self._offices,
-            redis=self._leader_redis,
-            watch=self._rebuild_redis,
-            clock=self._clock,
-            node=self._node,
-            incarnation=self._incarnation,
-            url=lambda: self._frontend.url,
-            beat_s=cluster.office_beat.total_seconds(),
-            takeover_s=cluster.office_takeover.total_seconds(),
-            duties=self._duties,
-            rebuild=rebuilder.rebuild,
-        )
-
     def _build_views(self) -> None:
         """What people and Prometheus look at."""
         self._observer = NodeObserver(
             settings=self._settings,
             version=VERSION,
-            incarnation=self._incarnation,
+            incarnation=lambda: self._incarnation,
             started_at=self._started_at,
             queries=self._queries,
             index=self._index,
             offices=self._offices,
-            office=self._office,
-            shell=self._shell,
+            leadership=self._leadership,
             supervisor=self._supervisor,
             pulse=self._pulse,
             mongo_breaker=self._mongo_breaker,
@@ -241,54 +225,10 @@ class Node:
         self._metrics = NodeMetrics(
             node=self._node,
             supervisor=self._supervisor,
-            office=self._office,
+            office=self._leadership.office,
             pulse=self._pulse,
             submitter=self._submitter,
         )
-
-    async def _workers_that_declare(self) -> set[str] | None:
-        """Our workers that hold an open incarnation; None if there may be others', of nodes that we cannot ask."""
-        if (await self._offices.enlisted()).keys() - {self._incarnation}:
-            return None
-        return {worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()}
-
-    async def _duties(self, index: LeaderIndex) -> None:
-        """The leader's duties under one office and generation."""
-        queue = self._settings.queue
-        recovery = Recovery(
-            index=index,
-            member=self._index,
-            store=self._store,
-            queries=self._queries,
-            clock=self._clock,
-            rules=Rules(crashes_max=queue.max_crashes, max_retries=queue.max_retries, policy=self._policy),
-        )
-        upkeep = Upkeep(
-            index=index,
-            member=self._index,
-            queries=self._queries,
-            offices=self._offices,
-            own=lambda: self._incarnation,
-            recovery=recovery,
-            clock=self._clock,
-            lease_s=self._settings.worker.worker_lease.total_seconds(),
-            retention=Retention(
-                completed_ms=milliseconds(queue.retention_completed), failed_ms=milliseconds(queue.retention_failed)
-            ),
-            deaths=self._deaths,
-        )
-        scheduler = Scheduler(
-            index=index,
-            redis=self._leader_redis,
-            store=self._store,
-            balancer=balancer(self._settings.cluster.load_balancer_strategy, random.Random()),
-            clock=self._clock,
-            deaths=self._deaths,
-            woken=self._woken,
-        )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(scheduler.run(), name="duty-scheduler")
-            group.create_task(upkeep.run(), name="duty-upkeep")
 
     # -- living --------------------------------------------------------------------------------------------------------
 
@@ -300,29 +240,29 @@ class Node:
                     return group.create_task(work(), name=name)
 
                 await self._frontend.start(self._service, self._observer, self._metrics_source())
+                leading = await self._leadership.start(go)
                 loops = [
                     go("beat", self._heartbeat.run),
                     go("submitter", self._submitter.run),
-                    go("shell", self._shell.run),
                     go("service", self._service.run),
                 ]
-                office = go("office", self._office.run)
                 workers = go("supervisor", self._supervisor.run)
                 announce = go("announce", self._announce)
                 await stop.wait()
                 log.info("node_stopping", node=self._node)
                 announce.cancel()
                 # The beat would write itself back into the tables that we leave.
-                await self._drain(office, workers, beat=loops[0])
-                for task in loops:
+                await self._drain(workers, beat=loops[0])
+                for task in (*loops, *leading):
                     task.cancel()
         except BaseExceptionGroup as failed:
-            if error := leaf(failed, WorkerStartError, WrongStore, OSError):
+            if error := leaf(failed, WorkerStartError, WrongStore, TwinError, OSError):
                 words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise StartError(words) from error
             raise
         finally:
             await self._frontend.stop(0.0)
+            await self._leadership.close()
 
     def _metrics_source(self) -> Callable[[], bytes] | None:
         return self._metrics.render if self._settings.server.metrics_enabled else None
@@ -345,20 +285,21 @@ class Node:
         log.info("node_started", node=self._node, url=self._frontend.url, version=VERSION)
         self.started.set()
 
-    async def _drain(self, office: asyncio.Task[None], workers: asyncio.Task[None], beat: asyncio.Task[None]) -> None:
-        """Take nothing new, finish or hand back, index what was accepted, hand the office over."""
+    async def _drain(self, workers: asyncio.Task[None], beat: asyncio.Task[None]) -> None:
+        """Hand the office over, take nothing new, finish or hand back, index what was accepted, leave."""
         within_s = self._settings.cluster.shutdown_timeout.total_seconds()
+        alone = self._settings.election.election_algorithm == "solo"
+        if not alone:
+            await self._leadership.stand_down("the node is stopping")
         await self._frontend.stop(min(within_s, 5.0))
         await self._supervisor.stop(within_s)
         workers.cancel()
         deadline = time.monotonic() + 5.0
         while not self._submitter.idle() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        held = self._office.held
-        office.cancel()
-        await asyncio.wait({office}, timeout=5.0)
-        self._office.held = held
-        await self._office.resign()
+        if alone:
+            # Nobody succeeds us: what our workers leave behind is better sorted by us than after the next start.
+            await self._leadership.stand_down("the node is stopping")
         beat.cancel()
         await asyncio.wait({beat}, timeout=5.0)
         if self._submitter.idle():
@@ -377,9 +318,13 @@ class Node:
             "version": VERSION,
             "strategy": self._settings.cluster.load_balancer_strategy,
             "started_at": self._started_at,
+            "process": process_place(),
+            # Whoever rebuilds the index waits for these to say what they hold.
+            "workers": [worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()],
+            **self._leadership.information(),
         }
 
     async def _close(self) -> None:
-        for redis in (self._redis, self._leader_redis, self._rebuild_redis):
+        for redis in (self._redis, self._rebuild_redis):
             await redis.close()
         self._client.close()

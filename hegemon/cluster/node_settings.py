@@ -31,7 +31,6 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _MS, _SECOND, _MINUTE, _HOUR = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 _ZERO, _DAY = timedelta(0), timedelta(days=1)
 
-ElectionAlgorithm = Literal["solo", "bully", "raft", "gossip"]
 BalancerStrategy = Literal["round_robin", "least_loaded", "random", "priority"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "console"]
@@ -128,7 +127,7 @@ def default_node_id() -> str:
 
 
 class ClusterSettings(Group):
-    """Who this node is, and how the nodes agree on a leader."""
+    """Who this node is, how it takes its share of the work, and how it stops."""
 
     cluster_id: Annotated[str, Name("A-Za-z0-9_-", 64)] = Field(
         default="hegemon",
@@ -145,39 +144,11 @@ class ClusterSettings(Group):
         description="How much this node is preferred, the highest first, by LOAD_BALANCER_STRATEGY=priority; without "
         "effect under the other strategies.",
     )
-    election_algorithm: Annotated[
-        ElectionAlgorithm, Choice(get_args(ElectionAlgorithm), not_yet=("bully", "raft", "gossip"))
-    ] = Field(
-        default="solo",
-        description="How the leader is found, the same on all nodes. solo is one node that leads itself; bully, raft "
-        "and gossip are not built into this version yet.",
-    )
-    election_timeout: Annotated[timedelta, Duration(10 * _MS, _HOUR)] = Field(
-        default=3 * _SECOND,
-        description="How long to wait for an election to end before a new one begins. Shorter recovers faster; too "
-        "short for the network, and elections overtake each other. Must be longer than ELECTION_INTERVAL.",
-    )
-    election_interval: Annotated[timedelta, Duration(10 * _MS, _HOUR)] = Field(
-        default=_SECOND,
-        description="The period of the full exchange between nodes. Shorter notices changes sooner and costs more "
-        "traffic. Must be shorter than ELECTION_TIMEOUT.",
-    )
     load_balancer_strategy: Annotated[BalancerStrategy, Choice(get_args(BalancerStrategy))] = Field(
         default="least_loaded",
         description="Which worker gets the next job: round_robin in turn, least_loaded the one with the fewest jobs "
         "for its slots, random any with room, priority fills the node with the highest NODE_PRIORITY "
         "first.",
-    )
-    office_beat: Annotated[timedelta, Duration(10 * _MS, 10 * _SECOND)] = Field(
-        default=100 * _MS,
-        description="How often the leader moves its counter in Redis. Shorter allows a shorter OFFICE_TAKEOVER, for "
-        "one small write each time.",
-    )
-    office_takeover: Annotated[timedelta, Duration(30 * _MS, _MINUTE)] = Field(
-        default=300 * _MS,
-        description="A leader whose counter stands still this long may be succeeded. Shorter fails over sooner, but a "
-        "pause of the leader then costs it the office. At least three times OFFICE_BEAT, the same on all "
-        "nodes.",
     )
     shutdown_timeout: Annotated[timedelta, Duration(_ZERO, _DAY)] = Field(
         default=30 * _SECOND,
@@ -185,16 +156,6 @@ class ClusterSettings(Group):
         "hands them back at once. Whatever stops the node (systemd, a container runtime) must wait longer "
         "than this.",
     )
-
-    def conflicts(self) -> Iterator[Conflict]:
-        if self.election_interval >= self.election_timeout:
-            yield Conflict(
-                ("ELECTION_INTERVAL", "ELECTION_TIMEOUT"), "ELECTION_INTERVAL must be shorter than ELECTION_TIMEOUT"
-            )
-        if self.office_takeover < 3 * self.office_beat:
-            yield Conflict(
-                ("OFFICE_TAKEOVER", "OFFICE_BEAT"), "OFFICE_TAKEOVER must be at least three times OFFICE_BEAT"
-            )
 
 
 class StoreSettings(Group):

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
-from hegemon.cluster.office import OfficeKeeper
+from hegemon.cluster.election_settings import ElectionAlgorithm
+from hegemon.cluster.leadership import Leadership
+from hegemon.cluster.membership import Known
 from hegemon.cluster.ports import (
     ElectionInfo,
     Health,
     LeaderInfo,
+    MemberInfo,
     NodeInfo,
     NodeStats,
     QueueStats,
     Stats,
     WorkerInfo,
+    member_info,
 )
 from hegemon.cluster.settings import Settings
-from hegemon.cluster.shell import ElectionShell
 from hegemon.cluster.supervisor import Supervisor
+from hegemon.election.contract import Role
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.errors import QueueError, StoreUnavailable
 from hegemon.queue.index import READY, IndexCounts, MemberIndex
@@ -29,7 +34,9 @@ from hegemon.queue.office_store import OfficeStore
 from hegemon.queue.queries import JobQueries
 
 COUNTS_S: Final = 1.0
-ALGORITHMS: Final = ["solo"]
+ALGORITHMS: Final = list(get_args(ElectionAlgorithm))
+# How long a step-down waits to see the office given up before it answers all the same.
+STEP_DOWN_S: Final = 1.0
 # The loop that the node's life hangs on must have turned within this time for the node to be live.
 LOOP_PATIENCE_S: Final = 10.0
 
@@ -54,13 +61,12 @@ class NodeObserver:
         *,
         settings: Settings,
         version: str,
-        incarnation: str,
+        incarnation: Callable[[], str],
         started_at: int,
         queries: JobQueries,
         index: MemberIndex,
         offices: OfficeStore,
-        office: OfficeKeeper,
-        shell: ElectionShell,
+        leadership: Leadership,
         supervisor: Supervisor,
         pulse: Pulse,
         mongo_breaker: Breaker,
@@ -74,8 +80,9 @@ class NodeObserver:
         self._queries = queries
         self._index = index
         self._offices = offices
-        self._office = office
-        self._shell = shell
+        self._leadership = leadership
+        self._office = leadership.office
+        self._shell = leadership.shell
         self._supervisor = supervisor
         self._pulse = pulse
         self._mongo = mongo_breaker
@@ -124,6 +131,8 @@ class NodeObserver:
         counts = await self._counts()
         async with self._mongo.guard():
             leader = await self._offices.read()
+        membership = self._leadership.membership
+        lease_s = self._settings.worker.worker_lease.total_seconds()
         found = []
         for incarnation, (information, _) in sorted(counts.nodes.items()):
             mine = [(info, held) for info, held in counts.workers.values() if info["node_incarnation"] == incarnation]
@@ -133,7 +142,7 @@ class NodeObserver:
                     incarnation=incarnation,
                     url=information["url"],
                     version=information["version"],
-                    alive=incarnation == self._incarnation or bool(mine),
+                    alive=incarnation == self._incarnation() or membership.silent_s(incarnation) < lease_s,
                     is_leader=not leader.vacant and leader.incarnation == incarnation,
                     slots=sum(info["slots"] for info, _ in mine if not info["solo"]),
                     held=sum(held for _, held in mine),
@@ -155,7 +164,7 @@ class NodeObserver:
         held = self._office.held
         return ElectionInfo(
             node_id=self._node,
-            current_algorithm=self._settings.cluster.election_algorithm,
+            current_algorithm=self._settings.election.election_algorithm,
             supported_algorithms=ALGORITHMS,
             role=str(view.role),
             is_leader=held is not None,
@@ -163,9 +172,25 @@ class NodeObserver:
             leader_id=view.leader,
             term=view.term,
             epoch=held.epoch if held else self._pulse.epoch,
-            members=[member.id for member in view.members],
+            members=[self._member(known) for known in self._leadership.membership.members()],
             last_changes=[msgspec.to_builtins(change) for change in self._shell.changes[-20:]],
+            traffic=dict(self._leadership.election.traffic),
         )
+
+    @staticmethod
+    def _member(known: Known) -> MemberInfo:
+        registered = {"slots": known.slots, "held": known.held, "types": known.types}
+        return member_info(known.member, {**known.information, **registered})
+
+    async def step_down(self, pause_s: float) -> bool:
+        """Resign in the election; the office follows it."""
+        if self._office.held is None and self._shell.view.role is not Role.LEADER:
+            return False
+        await self._shell.resign("an operator asked for it", pause_s)
+        deadline = time.monotonic() + STEP_DOWN_S
+        while self._office.held is not None and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        return True
 
     def cluster(self) -> dict[str, Any]:
         """What this cluster is."""
@@ -174,7 +199,7 @@ class NodeObserver:
             "cluster_id": cluster.cluster_id,
             "version": self._version,
             "node_id": self._node,
-            "algorithm": cluster.election_algorithm,
+            "algorithm": self._settings.election.election_algorithm,
             "strategy": cluster.load_balancer_strategy,
             "generation": self._pulse.generation,
             "url": self._url(),
@@ -215,7 +240,7 @@ class NodeObserver:
                 parts["mongodb"] = str(error)
         if self._pulse.state != READY:
             parts["index"] = "is being rebuilt" if self._pulse.state else "is not there yet"
-        if not any(worker.open.is_set() for worker in self._supervisor.workers.values()):
+        if not any(worker.open.is_set() and not worker.solo for worker in self._supervisor.workers.values()):
             parts["workers"] = "none is open yet"
         return Health(all(part == "ok" for part in parts.values()), parts)
 

@@ -4,17 +4,24 @@
         ^                   │ holder's counter moves: wait            │ marker absent or older: rebuild      │
         └───────────────────┴───────── lost the election, a newer epoch seen, resigned ───────────────────────┘
 
+The office may be taken when its document says vacant; when its holder's counter stood still for OFFICE_TAKEOVER on the
+taker's own monotonic clock (`witness`); and, by who was elected by a majority (Raft), when that election's term is
+above the one recorded with the office. Whoever loses the election stops its duties first and vacates then.
+
 | what is trusted | until when |
 |---|---|
-| that nobody holds the office | its document says vacant, or the counter stood still for OFFICE_TAKEOVER (our clock) |
-| that we hold it | a script answers `newer`; every leader's script asks |
+| that nobody holds the office | the compare-and-set, on the very epoch that was seen to be free |
+| that we hold it | a script answers `newer`, or MongoDB shows a newer epoch; every leader's script asks |
 | that the index is whole | a script answers `absent` or `older`, or a new connection finds another server |
+| that both stores are reached | PAUSE_S after the last answer of the slower one; then nothing is dispatched |
 
 | failure | effect |
 |---|---|
 | the reply to the compare-and-set is lost | the nonce is read back; ours means that we hold the office |
-| Redis away | duties pause, each loop tries again; the counter stands still, so another may succeed us |
-| MongoDB away | duties that need it pause |
+| Redis away or stalled | not active after PAUSE_S; the counter stands still, so another may succeed us |
+| MongoDB away or stalled | not active after PAUSE_S: dispatch pauses, what is dispatched goes on |
+| a store stays away from us alone | the elector stands down once another member reaches both (`Fitness`); we vacate |
+| the holder died before it raised the marker | its epoch is above the marker's: OFFICE_TAKEOVER from when we saw that |
 | we are stopped for a while and wake up | the first script is refused: newer epoch, we stand down at once |
 """
 
@@ -23,11 +30,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
 from hegemon.cluster.shell import ElectionShell
+from hegemon.cluster.witness import Witness
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import Fenced, IndexRefused, QueueError, StoreUnavailable, leaf
@@ -37,8 +45,10 @@ from hegemon.queue.redis import Redis
 
 log = structlog.get_logger(__name__)
 
-# A counter that is missing is unknown, not still: its holder gets this long to build a new index.
-UNKNOWN_PATIENCE_S: Final = 3.0
+# A leader that has not heard from a store for this long is not active.
+PAUSE_S: Final = 0.5
+SEEK_S: Final = 0.02
+VACATE_S: Final = 1.0
 Duties = Callable[[LeaderIndex], Awaitable[None]]
 Rebuild = Callable[[Office], Awaitable[Office | None]]
 
@@ -56,20 +66,21 @@ class OfficeKeeper:
         shell: ElectionShell,
         store: OfficeStore,
         redis: Redis,
-        watch: Redis,
+        witness: Witness,
         clock: ClusterClock,
         node: str,
-        incarnation: str,
+        incarnation: Callable[[], str],
         url: Callable[[], str],
         beat_s: float,
         takeover_s: float,
         duties: Duties,
         rebuild: Rebuild,
+        by_majority: bool = False,
     ) -> None:
         self._shell = shell
         self._store = store
         self._redis = redis
-        self._watch = watch
+        self._witness = witness
         self._clock = clock
         self._node = node
         self._incarnation = incarnation
@@ -78,6 +89,7 @@ class OfficeKeeper:
         self._takeover_s = takeover_s
         self._duties = duties
         self._rebuild = rebuild
+        self._by_majority = by_majority
         self.held: Office | None = None
         self.active = False
         self._last_beat_s = 0.0
@@ -85,8 +97,9 @@ class OfficeKeeper:
 
     @property
     def is_active(self) -> bool:
-        """Holds the newest epoch as far as known, and its counter moved just now."""
-        return self.active and time.monotonic() - self._last_beat_s < max(3 * self._beat_s, 0.5)
+        """Holds the newest epoch as far as known, and both stores answered just now."""
+        age_s = max(time.monotonic() - self._last_beat_s, self._witness.truth_age_s)
+        return self.active and age_s < max(3 * self._beat_s, PAUSE_S)
 
     async def run(self) -> None:
         """Seek, hold, lose, seek again, until cancelled."""
@@ -102,9 +115,7 @@ class OfficeKeeper:
                     await self._shell.office_lost(str(error))
                     await self._shell.until(lambda: self._shell.wanted is None)
             except QueueError as error:
-                if self._said != str(error):
-                    log.warning("office_waits", node=self._node, reason=str(error))
-                self._said = str(error)
+                self._say_once("office_waits", error)
                 await asyncio.sleep(0.2)
             except Exception:  # a fault of ours must not leave the cluster without anybody who tries
                 log.exception("office_failed", node=self._node)
@@ -113,49 +124,63 @@ class OfficeKeeper:
                 self.held, self.active = None, False
 
     async def resign(self) -> None:
-        """Hand over in order: duties have stopped, the document says vacant."""
+        """Vacate the office if it is held; duties must have stopped. Never raises: its counter stands still anyway."""
         held, self.held, self.active = self.held, None, False
-        if held is not None:
-            try:
+        if held is None:
+            return
+        try:
+            async with asyncio.timeout(VACATE_S):
                 await self._store.resign(held)
-            except StoreUnavailable:
-                log.warning("resigned_unrecorded", node=self._node)
+            log.info("office_vacated", node=self._node, epoch=held.epoch)
+        except (StoreUnavailable, TimeoutError):
+            log.warning("resigned_unrecorded", node=self._node)
 
     async def _seek(self) -> Office | None:
-        """Take the office once it is vacant or its holder's counter stands still; None when no longer elected."""
-        watched: tuple[int, bytes | None] | None = None
-        still_since = time.monotonic()
-        while self._shell.wanted is not None:
+        """Take the office once it may be taken; None when no longer elected."""
+        seen_epoch, seen_since = -1, 0.0
+        while (term := self._shell.wanted) is not None:
             office = await self._store.read()
-            counter = await self._counter()
             now = time.monotonic()
-            if watched != (office.epoch, counter):
-                watched, still_since = (office.epoch, counter), now
-            patience = self._takeover_s if counter is not None else UNKNOWN_PATIENCE_S
-            if office.vacant or now - still_since >= patience:
+            if office.epoch != seen_epoch:
+                seen_epoch, seen_since = office.epoch, now
+            # A holder that has not raised the marker yet does not move the counter that we see.
+            waited = office.epoch == self._witness.epoch or now - seen_since >= self._takeover_s
+            outvoted = self._by_majority and term > office.term
+            if office.vacant or outvoted or (waited and self._witness.vacated(self._takeover_s)):
                 taken = await self._store.take(
                     office,
                     node=self._node,
-                    incarnation=self._incarnation,
+                    incarnation=self._incarnation(),
                     url=self._url(),
                     now_ms=self._clock.now_ms(),
-                    term=self._shell.wanted,
+                    term=term,
                 )
                 if taken is not None:
                     failpoint("office.after_epoch")
-                    log.info("office_taken", node=self._node, epoch=taken.epoch)
+                    log.info("office_taken", node=self._node, epoch=taken.epoch, term=term)
                     return taken
-            await asyncio.sleep(self._beat_s / 2)
+            await asyncio.sleep(SEEK_S)
         return None
 
-    async def _counter(self) -> bytes | None:
-        # Over connections that do not confirm the server: whoever seeks the office may be the one who must rebuild.
-        value: bytes | None = await self._watch.command("HGET", f"{self._watch.prefix}office", "beat")
-        return value
-
     async def _hold(self, office: Office) -> None:
+        """Work until the election is lost, then vacate; raises what ended the work otherwise."""
         self.held = office
-        while self._shell.wanted is not None:
+        work = asyncio.create_task(self._work(office), name="office-work")
+        lost = asyncio.create_task(self._shell.until(lambda: self._shell.wanted is None), name="office-wanted")
+        try:
+            await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.active = False
+            work.cancel()
+            lost.cancel()
+            await asyncio.gather(work, lost, return_exceptions=True)
+        if not work.cancelled():
+            await work
+        log.info("leadership_given_up", node=self._node, epoch=office.epoch)
+        await self.resign()
+
+    async def _work(self, office: Office) -> NoReturn:
+        while True:
             index = LeaderIndex(self._redis, epoch=office.epoch, generation=office.generation)
             try:
                 await self._confirm(index, office)
@@ -172,10 +197,15 @@ class OfficeKeeper:
                 office = self.held = await self._rebuilt(office)
             except StoreUnavailable as error:
                 self.active = False
-                if self._said != str(error):
-                    log.warning("leader_paused", node=self._node, reason=str(error))
-                self._said = str(error)
+                if self._witness.office.epoch > office.epoch:
+                    raise OfficeLostError("MongoDB shows a newer epoch") from error
+                self._say_once("leader_paused", error)
                 await asyncio.sleep(self._beat_s)
+
+    def _say_once(self, what: str, error: QueueError) -> None:
+        if self._said != str(error):
+            log.warning(what, node=self._node, reason=str(error))
+        self._said = str(error)
 
     async def _confirm(self, index: LeaderIndex, office: Office) -> None:
         """The marker gets our epoch, if there is one that was built on this very server."""
@@ -192,16 +222,13 @@ class OfficeKeeper:
         return rebuilt
 
     async def _serve(self, index: LeaderIndex) -> None:
-        """Beat and do the duties until one of them is refused or the election is lost."""
+        """Beat and do the duties until one of them is refused."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat(index), name="office-beat")
-                duties = group.create_task(_as_coroutine(self._duties(index)), name="duties")
-                await self._shell.until(lambda: self._shell.wanted is None)
-                duties.cancel()
-                raise OfficeLostError("the election was lost")
+                group.create_task(_as_coroutine(self._duties(index)), name="duties")
         except BaseExceptionGroup as group_failed:
-            if error := leaf(group_failed, OfficeLostError, Fenced, IndexRefused, StoreUnavailable):
+            if error := leaf(group_failed, Fenced, IndexRefused, StoreUnavailable):
                 raise error from None
             raise
 
@@ -211,6 +238,7 @@ class OfficeKeeper:
             asked = time.monotonic()
             now_ms = await index.beat()
             self._last_beat_s = time.monotonic()
+            self._witness.answered()
             self._clock.observe(now_ms, asked, self._last_beat_s)
             await asyncio.sleep(max(self._beat_s - (time.monotonic() - asked), 0.0))
 

@@ -1,15 +1,16 @@
 """What a node offers to its API: two small ports. No Redis or MongoDB type crosses them; errors are `queue.errors`.
 
-`Jobs` is what callers do with jobs, `Observer` is what they may look at. `cluster.service` implements both.
+`Jobs` is what callers do with jobs, `Observer` is what they may look at, and how they ask a leader to step down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from hegemon.election.contract import Member
 from hegemon.queue.jobs import Job, NewJob
 
 
@@ -74,8 +75,48 @@ class NodeInfo(msgspec.Struct, frozen=True):
     started_at: int
 
 
+class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One member as this node sees it: `health` (alive, suspect, dead, left), `incarnation`, `address` (of the traffic
+    between nodes), `rank`, `fit` and `voter` as the election has them, the rest as the member itself told the registry
+    in Redis; empty or null where it has not been seen there. `load` counts the jobs that its workers hold."""
+
+    id: str
+    health: str
+    incarnation: int
+    address: str
+    rank: int | None
+    fit: bool
+    voter: bool
+    url: str | None
+    version: str | None
+    slots: int
+    load: int
+    types: list[str]
+
+
+def member_info(member: Member, information: Mapping[str, Any]) -> MemberInfo:
+    """A member of the election, with what the registry has of it: url, version, slots, held, types; {} if nothing."""
+    return MemberInfo(
+        id=member.id,
+        health=str(member.health),
+        incarnation=member.incarnation,
+        address=member.address,
+        rank=member.rank,
+        fit=member.fit,
+        voter=member.voter,
+        url=information.get("url") or None,
+        version=information.get("version") or None,
+        slots=int(information.get("slots") or 0),
+        load=int(information.get("held") or 0),
+        types=sorted(information.get("types") or ()),
+    )
+
+
 class ElectionInfo(msgspec.Struct, frozen=True):
-    """What this node believes about leadership. `active` means: holds the newest epoch and reaches both stores."""
+    """What this node believes about leadership. `active` means: holds the newest epoch and reaches both stores.
+
+    `traffic` counts what the election sent and received since this node started; empty if it needs no peers.
+    """
 
     node_id: str
     current_algorithm: str
@@ -86,8 +127,9 @@ class ElectionInfo(msgspec.Struct, frozen=True):
     leader_id: str | None
     term: int
     epoch: int
-    members: list[str]
+    members: list[MemberInfo]
     last_changes: list[dict[str, Any]]
+    traffic: dict[str, int] = {}
 
 
 class LeaderInfo(msgspec.Struct, frozen=True):
@@ -169,7 +211,7 @@ class Jobs(Protocol):
 
 
 class Observer(Protocol):
-    """What callers may look at."""
+    """What callers may look at, and the one thing that they may ask of the election."""
 
     async def stats(self) -> Stats: ...
 
@@ -180,6 +222,10 @@ class Observer(Protocol):
     async def leader(self) -> LeaderInfo: ...
 
     def election(self) -> ElectionInfo: ...
+
+    async def step_down(self, pause_s: float) -> bool:
+        """If this node leads: stand down in order, and do not stand again for so many seconds. False if it does not
+        lead. Returns once the office is given up, or after a moment."""
 
     def cluster(self) -> dict[str, Any]:
         """cluster_id, version, node_id, algorithm, strategy, generation."""

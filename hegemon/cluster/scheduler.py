@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import structlog
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1000
 IDLE_S: Final = 0.25
+PAUSED_S: Final = 0.02
 SUSPECT_REASON: Final = "@suspect:"
 TYPE_REASON: Final = "type:"
 # While work is under way wake-ups come faster than rounds are worth: let a few gather.
@@ -52,6 +54,8 @@ class Scheduler:
         clock: ClusterClock,
         deaths: asyncio.Event,
         woken: asyncio.Event,
+        may: Callable[[], bool] = lambda: True,
+        gone: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:
         self._index = index
         self._redis = redis
@@ -61,8 +65,14 @@ class Scheduler:
         self._deaths = deaths
         # Set by our own wake-ups, and at once by this node's submitter when it has indexed something.
         self._woken = woken
+        # False while the office is paused: a store has not answered of late.
+        self._may = may
+        # Nodes that the election holds to be dead: their leases have yet to run out, but nothing is sent there.
+        self._gone = gone
         self._information: dict[str, dict[str, Any]] = {}
         self._turn = 0
+        # Promotions in a row that found nothing due yet.
+        self._early = 0
         self._want = BATCH_MAX
         self._due_marks: deque[tuple[str, int]] = deque(maxlen=_DUE_MARKS_MAX)
 
@@ -85,6 +95,9 @@ class Scheduler:
         due_ms: int | None = 0
         failures = 0
         while True:
+            if not self._may():
+                await asyncio.sleep(PAUSED_S)
+                continue
             try:
                 busy, due_ms = await self.round(due_ms)
                 failures = 0
@@ -103,7 +116,10 @@ class Scheduler:
                 continue
             wait = IDLE_S
             if due_ms is not None:
-                wait = min(wait, max((due_ms - self._clock.now_ms()) / 1000, 0.0) + 0.0005)
+                # Redis decides what is due, by a clock that may be behind what we carry of it, and for long if it was
+                # set back: ask again soon, then less and less often.
+                early_s = min(0.0005 * 2**self._early, PAUSED_S)
+                wait = min(wait, max((due_ms - self._clock.now_ms()) / 1000, 0.0) + early_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
@@ -131,6 +147,7 @@ class Scheduler:
     async def _promote(self) -> None:
         while True:
             _, _, moved = await self._index.promote(BATCH_MAX)
+            self._early = 0 if moved else min(self._early + 1, 10)
             if moved:
                 failpoint("promote.after_move")
             self._due_marks.extend((entry.id, entry.attempt) for entry in moved)
@@ -140,10 +157,11 @@ class Scheduler:
     async def _views(self, survey: Survey) -> list[WorkerView]:
         if not survey.loads.keys() <= self._information.keys() or len(self._information) > 2 * len(survey.loads) + 10:
             self._information = await self._index.workers()
+        gone = self._gone()
         views = []
         for worker, load in survey.loads.items():
             information = self._information.get(worker)
-            if information is None:
+            if information is None or information["node"] in gone:
                 continue
             views.append(
                 WorkerView(

@@ -95,10 +95,11 @@ class JobService:
             holder = await self._index.cancel(job_id, entry_text(document), self._clock.now_ms())
         failpoint("cancel.after_tombstone")
         async with self._mongo.guard():
-            before = await self._store.cancel(job_id, self._clock.now_ms())
+            # Answered, and its holder told, as this write made it: by a second look it may live again.
+            after = await self._store.cancel(job_id, self._clock.now_ms())
         failpoint("cancel.after_write")
-        after = await self._document(job_id)
-        if before is None:
+        if after is None:
+            after = await self._document(job_id)
             self._must(after, {Status.CANCELLED}, "it has ended already")
         if holder:
             try:

@@ -17,6 +17,7 @@ from hegemon.cluster.durations import format_duration, format_size, parse_durati
 
 MASK = "********"
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+_NODE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _URL_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,@/?#\[\]]+)(?::[0-9]{1,5})?"
 _URL_HOSTS = re.compile(rf"{_URL_HOST}(?:,{_URL_HOST})*")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|properties)[^=&]*=)[^&]*")
@@ -124,25 +125,19 @@ class Flag(Form):
 
 @dataclass(frozen=True)
 class Choice(Form):
-    """One of a few words, in any case. `not_yet` are words that are known but that this version cannot do."""
+    """One of a few words, in any case."""
 
     options: tuple[str, ...]
-    not_yet: tuple[str, ...] = ()
 
     @property
     def expects(self) -> str:
-        usable = [option for option in self.options if option not in self.not_yet]
-        return usable[0] if len(usable) == 1 else f"one of {', '.join(usable[:-1])} or {usable[-1]}"
+        return f"one of {', '.join(self.options[:-1])} or {self.options[-1]}"
 
     def read(self, text: str) -> str:
         word = text.strip().lower()
         if word not in self.options:
             raise self.refusal()
         return word
-
-    def check(self, value: str) -> None:
-        if value in self.not_yet:
-            raise ValueError(f"is known but not built into this version yet; it must be {self.expects}")
 
 
 @dataclass(frozen=True)
@@ -232,6 +227,48 @@ class Address(Form):
         is_host = _is_ip(host[1:-1]) if is_bracketed else bool(_HOST_NAME.fullmatch(host))
         if not (is_host and re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
             raise self.refusal()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A node at an address; `id` is None where only the address is known."""
+
+    id: str | None
+    address: str
+
+    def __str__(self) -> str:
+        return self.address if self.id is None else f"{self.id}@{self.address}"
+
+
+@dataclass(frozen=True)
+class Peers(Form):
+    """`[ID@]HOST:PORT`, separated by commas; blanks around them do not matter."""
+
+    @property
+    def expects(self) -> str:
+        return "addresses of nodes separated by commas, such as n1@10.0.0.1:7946,n2@10.0.0.2:7946"
+
+    def read(self, text: str) -> tuple[Peer, ...]:
+        found = []
+        for item in text.split(","):
+            name, at, address = item.strip().rpartition("@")
+            if at and not _NODE_ID.fullmatch(name):
+                raise self.refusal()
+            found.append(Peer(name if at else None, address))
+        return tuple(found)
+
+    def check(self, value: tuple[Peer, ...]) -> None:
+        for peer in value:
+            try:
+                Address().check(peer.address)
+            except ValueError:
+                raise self.refusal() from None
+        names = [peer.id for peer in value if peer.id is not None]
+        if len(set(names)) < len(names):
+            raise ValueError("names one node twice; each must stand there once")
+
+    def write(self, value: tuple[Peer, ...]) -> str:
+        return ",".join(map(str, value))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from typing import Final, TypeVar
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from hegemon.cluster.election_settings import ElectionSettings
 from hegemon.cluster.job_settings import QueueSettings, WorkerSettings
 from hegemon.cluster.node_settings import ClusterSettings, LogSettings, ServerSettings, StoreSettings
 from hegemon.cluster.setting_group import Conflict, Group, Setting
 
 __all__ = [
     "ClusterSettings",
+    "ElectionSettings",
     "LogSettings",
     "QueueSettings",
     "ServerSettings",
@@ -53,6 +55,7 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    election: ElectionSettings = field(default_factory=ElectionSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -60,7 +63,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     def groups(self) -> tuple[Group, ...]:
-        return (self.server, self.cluster, self.store, self.queue, self.worker, self.log)
+        return (self.server, self.cluster, self.election, self.store, self.queue, self.worker, self.log)
 
     def public(self) -> dict[str, str]:
         """Every setting by environment name, as one would write it. Unset is empty; secrets are masked."""
@@ -70,6 +73,12 @@ class Settings:
         """The rules that do not hold: those of each group and those between groups."""
         for group in self.groups():
             yield from group.conflicts()
+        taken = {self.server.server_port, self.server.metrics_port if self.server.metrics_enabled else 0}
+        if self.election.election_algorithm != "solo" and self.election.cluster_port in taken:
+            yield Conflict(
+                ("CLUSTER_PORT", "SERVER_PORT", "METRICS_PORT"),
+                "CLUSTER_PORT must differ from SERVER_PORT and METRICS_PORT",
+            )
         if self.server.max_request_size < self.queue.max_payload_size:
             yield Conflict(
                 ("MAX_REQUEST_SIZE", "MAX_PAYLOAD_SIZE"), "MAX_REQUEST_SIZE must not be smaller than MAX_PAYLOAD_SIZE"
@@ -91,6 +100,7 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
     settings = Settings(
         server=_build(ServerSettings, values, wrong),
         cluster=_build(ClusterSettings, values, wrong),
+        election=_build(ElectionSettings, values, wrong),
         store=_build(StoreSettings, values, wrong),
         queue=_build(QueueSettings, values, wrong),
         worker=_build(WorkerSettings, values, wrong),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from hegemon.cluster.settings import QueueSettings, Settings
+from hegemon.election.contract import Timing
 from hegemon.queue.retry import RetryPolicy
+
+# A beat may be lost, and the next one late: after this many a silence means something.
+_HEARTBEATS_MISSED: Final = 3.5
 
 
 def milliseconds(value: timedelta) -> int:
@@ -22,6 +26,21 @@ def retry_policy(queue: QueueSettings) -> RetryPolicy:
         max_ms=milliseconds(queue.retry_max_delay),
         multiplier=queue.retry_multiplier,
         jitter=queue.retry_jitter_factor,
+    )
+
+
+def election_timing(settings: Settings) -> Timing:
+    """The periods of an election as the electors know them."""
+    election = settings.election
+    heartbeat_s = election.election_heartbeat.total_seconds()
+    beat_s = settings.worker.worker_beat.total_seconds()
+    return Timing(
+        heartbeat_s=heartbeat_s,
+        silence_s=_HEARTBEATS_MISSED * heartbeat_s,
+        timeout_s=election.election_timeout.total_seconds(),
+        interval_s=election.election_interval.total_seconds(),
+        witness_s=election.office_takeover.total_seconds(),
+        member_witness_s=_HEARTBEATS_MISSED * beat_s,
     )
 
 

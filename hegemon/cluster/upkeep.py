@@ -1,4 +1,4 @@
-"""The rounds of the leader: judge who lives, close the dead, recover, sweep, check, audit, prune. See `recovery`."""
+"""The leader's rounds: judge who lives, close the dead, recover, rebalance, sweep, check, audit, prune."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from hegemon.cluster.hoards import Hoards
 from hegemon.cluster.liveness import Liveness
 from hegemon.cluster.recovery import DeathReport, Recovery, marks_of
 from hegemon.failpoints import failpoint
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 ROUND_S: Final = 0.25
 SWEEP_S: Final = 1.0
+REBALANCE_S: Final = 0.5
 AUDIT_S: Final = 1.0
 AUDIT_PAGE: Final = 1000
 # A live document younger than this may still be on its way into the index.
@@ -54,24 +56,26 @@ class Upkeep:
         member: MemberIndex,
         queries: JobQueries,
         offices: OfficeStore,
-        own: Callable[[], str],
         recovery: Recovery,
         clock: ClusterClock,
         lease_s: float,
         retention: Retention,
         deaths: asyncio.Event,
+        gone: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:
         self._index = index
         self._member = member
         self._queries = queries
         self._offices = offices
-        self._own = own
         self._recovery = recovery
         self._clock = clock
         self._retention = retention
         self._deaths = deaths
         self._workers = Liveness(lease_s + 0.1)
         self._nodes = Liveness(lease_s + 0.1)
+        self._gone = gone
+        self._hoards = Hoards()
+        self._nodes_of: dict[str, str] = {}
         self._enlisted: AbstractSet[str] = frozenset()
         self._silent: Sequence[str] = ()
         self._audited = ""
@@ -81,6 +85,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._paced(self._round, ROUND_S, self._deaths), name="upkeep-round")
             group.create_task(self._paced(self._sweep, SWEEP_S), name="upkeep-sweep")
+            group.create_task(self._paced(self._rebalance, REBALANCE_S), name="upkeep-rebalance")
             group.create_task(self._paced(self._audit, AUDIT_S), name="upkeep-audit")
             group.create_task(self._paced(self._prune, PRUNE_S), name="upkeep-prune")
 
@@ -110,6 +115,7 @@ class Upkeep:
         seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
         # Judged here and not by the sweep: its pace would be longer than the pause after which a judge begins anew.
         self._silent = self._nodes.dead(self._enlisted | seen.nodes.keys(), seen.beats, time.monotonic())
+        self._nodes_of = {name: about["node"] for name, about in seen.workers.items() if not about["solo"]}
         closed = await self._close_dead(seen)
         if closed:
             seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
@@ -148,6 +154,18 @@ class Upkeep:
         }
         if ended:
             await self._index.bury(ended)
+
+    async def _rebalance(self) -> None:
+        """What a worker leaves lying goes to others, at once if its node is held to be dead; one that is alone keeps
+        it, since nobody else could have it."""
+        if len(self._nodes_of) < 2:
+            return
+        gone = self._gone()
+        inboxes = await self._index.inboxes()
+        hoarders = set(self._hoards.judge(inboxes, time.monotonic()))
+        for worker in hoarders | {name for name in inboxes if self._nodes_of.get(name) in gone}:
+            moved = await self._index.reclaim(worker)
+            log.warning("hoard_reclaimed", worker=worker, jobs=moved)
 
     async def _sweep(self) -> None:
         """What dead nodes accepted and did not index."""

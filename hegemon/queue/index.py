@@ -67,6 +67,11 @@ class MemberIndex:
             open={worker: bool(flag) for worker, flag in zip(workers, answer[6:], strict=True)},
         )
 
+    async def look(self) -> tuple[int, str, int | None]:
+        """The office as a bystander sees it: epoch (0: no marker), its holder's node, its counter (None: missing)."""
+        epoch, holder, beat = await self._redis.run("office_look")
+        return number(epoch), holder.decode(), int(beat) if beat else None
+
     async def add(self, incarnation: str, group: int, jobs: Sequence[tuple[str, bytes, int | None]]) -> tuple[int, int]:
         """Index a group of (entry, body, due ms or None); (added or -1 if it had been applied, jobs in the index)."""
         args: list[str | bytes | int] = [self.generation, incarnation, group]

@@ -118,6 +118,15 @@ class LeaderIndex:
         answer = await self._run("unpark", reason, limit)
         return answer[1], answer[2]
 
+    async def inboxes(self) -> dict[str, tuple[int, str]]:
+        """What was dispatched and not taken: worker -> (entries, the one that it would take next); no empty ones."""
+        found = (await self._run("inboxes"))[1:]
+        return {worker.decode(): (count, entry.decode()) for worker, count, entry in found}
+
+    async def reclaim(self, worker: str) -> int:
+        """Put what a worker has not taken back into its places, and give it no more until it takes; how many."""
+        return int((await self._run("reclaim", worker))[1])
+
     async def close_worker(self, worker: str, now_ms: int, mark: str, marks: Mapping[str, str]) -> int:
         """Close an incarnation; how many jobs moved to recovering. `mark` is for what it had taken, `marks` by id."""
         exceptions = [part for pair in marks.items() for part in pair]

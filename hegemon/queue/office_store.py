@@ -14,7 +14,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from hegemon.queue import mongo
-from hegemon.queue.errors import StoreUnavailable
+from hegemon.queue.errors import StoreUnavailable, WrongStore
 
 
 class Office(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +33,7 @@ class Office(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfficeStore:
-    """Compare-and-set on the document `office` of the collection `cluster`, and the list of node incarnations to
-    sweep.
-    """
+    """Compare-and-set on the document `office` of the collection `cluster`, and the list of node incarnations."""
 
     def __init__(self, database: mongo.Database) -> None:
         self._meta = database.get_collection("cluster")
@@ -106,6 +104,33 @@ class OfficeStore:
             await self._incarnations.update_one(
                 {"_id": incarnation}, {"$set": {"node": node, "started_at": now_ms}}, upsert=True
             )
+
+    async def next_boot(self, node: str) -> int:
+        """The number of this start of the node, from 1: it only grows, whatever any clock or disk does. A lost reply
+        may skip one."""
+        async with mongo.translated():
+            found = await self._meta.find_one_and_update(
+                {"_id": f"boots:{node}"}, {"$inc": {"n": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        return int(found["n"])
+
+    async def agree(self, incarnation: str, algorithm: str) -> None:
+        """Make sure that all enlisted nodes elect by one algorithm; the caller is enlisted already. The first of a
+        cluster whose nodes all left in order may change it. WrongStore if the others run another one."""
+        async with mongo.translated():
+            while True:
+                identity = await self._meta.find_one({"_id": "identity"}) or {}
+                known = identity.get("algorithm")
+                if known == algorithm:
+                    return
+                others = await self._incarnations.find_one({"_id": {"$ne": incarnation}})
+                if others is not None:
+                    raise WrongStore(
+                        f"this cluster runs with ELECTION_ALGORITHM={known}, this node has {algorithm}: set it to "
+                        f"{known}, or stop all nodes in order first (a node that was killed counts until the cluster "
+                        "has run again and swept what it left)"
+                    )
+                await self._meta.update_one({"_id": "identity", "algorithm": known}, {"$set": {"algorithm": algorithm}})
 
     async def enlisted(self) -> dict[str, str]:
         """Node by incarnation, of all that have not been swept."""

@@ -49,7 +49,8 @@ class JobQueries:
             mine = {"cluster_id": cluster_id, "algorithm": algorithm, "layout": LAYOUT}
             await self._meta.update_one({"_id": "identity"}, {"$setOnInsert": mine}, upsert=True)
             found = await self._meta.find_one({"_id": "identity"}) or {}
-        for field, name in (("cluster_id", "CLUSTER_ID"), ("algorithm", "ELECTION_ALGORITHM"), ("layout", "layout")):
+        # The algorithm may change between two lives of a cluster: `OfficeStore.agree`.
+        for field, name in (("cluster_id", "CLUSTER_ID"), ("layout", "layout")):
             if found.get(field) != mine[field]:
                 raise WrongStore(
                     f"this database belongs to a cluster with {name}={found.get(field)!r}, "

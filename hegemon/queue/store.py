@@ -220,7 +220,7 @@ class JobStore:
         await self._apply(operations)
 
     async def cancel(self, job_id: str, now_ms: int) -> Document | None:
-        """Cancel a live job; the document as it was before, None if there is no live one."""
+        """Cancel a live job; the document as this made it, None if there is no live one."""
         async with mongo.translated():
             found: Document | None = await self.jobs.find_one_and_update(
                 {"_id": job_id, "status": {"$in": stored(Event.CANCEL)}},
@@ -228,6 +228,7 @@ class JobStore:
                     "$set": {"status": Status.CANCELLED.value, "completed_at": now_ms, "updated_at": now_ms},
                     "$unset": {"due": "", "suspect": ""},
                 },
+                return_document=ReturnDocument.AFTER,
             )
         return found
 

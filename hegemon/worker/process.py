@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -17,7 +18,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
@@ -90,10 +90,8 @@ async def _observe_clock(redis: Redis, clock: ClusterClock) -> None:
     """Keep the cluster clock: often at first, then now and again."""
     pause = 0.5
     while True:
-        asked = time.monotonic()
         try:
-            seconds, micros = await redis.command("TIME")
-            clock.observe(int(seconds) * 1000 + int(micros) / 1000, asked, time.monotonic())
+            await clock.ask(redis)
             pause = min(pause * 2, 10.0)
         except QueueError:
             pause = 0.5
@@ -107,6 +105,8 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
     database = client[options.mongodb_database]
     redis = Redis(options.redis_url, options.cluster_id, timeout=options.redis_timeout)
     clock = ClusterClock()
+    with contextlib.suppress(QueueError):  # it is asked again
+        await clock.ask(redis)
     clock_task = loop.create_task(_observe_clock(redis, clock), name="clock")
     known = dict(handlers())
     pool = Pool(

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import stat
 import sys
 from datetime import timedelta
@@ -17,6 +16,7 @@ from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
 from hegemon.cluster.embedded import EmbeddedError, EmbeddedMongo, EmbeddedRedis
+from tests.nodes import free_port
 from tests.waiting import wait_until
 
 
@@ -37,13 +37,6 @@ def insert(server: EmbeddedMongo, number: int) -> None:
 def numbers(server: EmbeddedMongo) -> list[int]:
     with MongoClient[dict[str, Any]](server.uri) as client:
         return [document["number"] for document in client["kept"]["numbers"].find().sort("number")]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_redis_starts_append_only_without_eviction_on_loopback_alone(own_redis: EmbeddedRedis) -> None:
@@ -242,7 +235,7 @@ async def test_a_server_that_never_gets_ready_is_killed_and_reported(tmp_path: P
     mute = tmp_path / "mute"
     mute.write_text("#!/bin/sh\necho thinking\nexec sleep 600\n")
     mute.chmod(0o755)
-    server = EmbeddedRedis(tmp_path / "data", binary=mute, start_timeout=timedelta(seconds=0.3))
-    with pytest.raises(EmbeddedError, match=r"(?s)redis was not ready after 0\.3 s.*thinking"):
+    server = EmbeddedRedis(tmp_path / "data", binary=mute, start_timeout=timedelta(seconds=2))
+    with pytest.raises(EmbeddedError, match=r"(?s)redis was not ready after 2 s.*thinking"):
         await server.start()
     assert server.pid is None

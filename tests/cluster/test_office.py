@@ -11,8 +11,24 @@ import pytest
 
 from hegemon.cluster.office import OfficeKeeper
 from hegemon.cluster.shell import ElectionShell
+from hegemon.cluster.witness import Witness
+from hegemon.election.contract import (
+    Changed,
+    Effect,
+    Elector,
+    Event,
+    Lost,
+    Member,
+    Observed,
+    OfficeLost,
+    Resign,
+    Role,
+    View,
+    Won,
+)
 from hegemon.election.solo import Solo
 from hegemon.queue.clock import ClusterClock
+from hegemon.queue.index import MemberIndex
 from hegemon.queue.leader_index import LeaderIndex
 from hegemon.queue.office_store import Office
 from hegemon.queue.redis import Redis
@@ -22,21 +38,56 @@ from tests.waiting import wait_until
 BEAT_S, TAKEOVER_S = 0.02, 0.1
 
 
+class Told:
+    """An elector that wins when it is told to, in the term that it is told."""
+
+    def __init__(self, node: str, term: int = 0) -> None:
+        self.view = View(None, 0, Role.FOLLOWER, (Member(node),))
+        self._node, self._term = node, term
+
+    def deadline(self) -> float | None:
+        return None
+
+    def start(self, now: float) -> list[Effect]:
+        return self._win(self._term) if self._term else []
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        match event:
+            case Observed(term=term):
+                return self._win(term)
+            case OfficeLost(reason) | Resign(reason) if self.view.role is Role.LEADER:
+                self.view = View(None, self.view.term, Role.FOLLOWER, self.view.members)
+                return [Lost(None, reason), Changed(self.view)]
+        return []
+
+    def _win(self, term: int) -> list[Effect]:
+        self.view = View(self._node, term, Role.LEADER, self.view.members)
+        return [Changed(self.view), Won(term)]
+
+
 @dataclass
 class Candidate:
     """A node that seeks the office; `served` are the epochs in which its duties ran, `serving` whether they run now."""
 
     name: str
     keeper: OfficeKeeper
+    shell: ElectionShell
+    witness: Witness
     task: asyncio.Task[None]
     served: list[int] = field(default_factory=list)
     rebuilt: list[int] = field(default_factory=list)
     serving: bool = False
+    looked: list[frozenset[str]] = field(default_factory=list)
+    fit: list[bool] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def candidate(index: Index, jobs: Jobs, name: str) -> AsyncIterator[Candidate]:
-    shell = ElectionShell(Solo(name), lambda: 0)
+async def candidate(
+    index: Index, jobs: Jobs, name: str, *, elector: Elector | None = None, by_majority: bool = False
+) -> AsyncIterator[Candidate]:
+    shell = ElectionShell(elector or Solo(name), lambda: 0)
+    made_fit: list[bool] = []
+    made_looked: list[frozenset[str]] = []
     redis = Redis(index.url, index.cluster_id, timeout=TIMEOUT)
     watch = Redis(index.url, index.cluster_id, timeout=TIMEOUT, confirm=False)
 
@@ -56,27 +107,40 @@ async def candidate(index: Index, jobs: Jobs, name: str) -> AsyncIterator[Candid
                 await index.mark(state, epoch=raised.epoch, generation=raised.generation)
         return raised
 
+    witness = Witness(
+        node=name,
+        index=MemberIndex(watch),
+        offices=jobs.offices,
+        beat_s=BEAT_S,
+        interval_s=10 * BEAT_S,
+        holding=lambda: keeper.held is not None,
+        looked=made_looked.append,
+        fit=made_fit.append,
+        registered=lambda nodes: None,
+    )
     keeper = OfficeKeeper(
         shell=shell,
         store=jobs.offices,
         redis=redis,
-        watch=watch,
+        witness=witness,
         clock=ClusterClock(),
         node=name,
-        incarnation=f"{name}~0",
+        incarnation=lambda: f"{name}~0",
         url=lambda: f"http://{name}",
         beat_s=BEAT_S,
         takeover_s=TAKEOVER_S,
         duties=duties,
         rebuild=rebuild,
+        by_majority=by_majority,
     )
 
     async def live() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(shell.run())
+            group.create_task(witness.run())
             group.create_task(keeper.run())
 
-    made = Candidate(name, keeper, asyncio.create_task(live()))
+    made = Candidate(name, keeper, shell, witness, asyncio.create_task(live()), looked=made_looked, fit=made_fit)
     try:
         yield made
     finally:
@@ -125,16 +189,54 @@ async def test_a_holder_that_went_silent_is_succeeded_and_its_scripts_are_refuse
             await index.leader_of(1).beat()
 
 
-async def test_a_resigned_office_is_taken_at_once(first: Candidate, index: Index, jobs: Jobs) -> None:
-    held = first.keeper.held
-    first.task.cancel()
-    await asyncio.gather(first.task, return_exceptions=True)
-    first.keeper.held = held
-    await first.keeper.resign()
+async def test_who_loses_the_election_stops_its_duties_and_vacates_at_once(
+    first: Candidate, index: Index, jobs: Jobs
+) -> None:
+    await first.shell.resign("an operator asked for it")
+    await wait_until(lambda: first.keeper.held is None)
+    assert not first.serving
     assert (await jobs.offices.read()).vacant
     async with candidate(index, jobs, "n2") as second:
         await wait_until(lambda: second.keeper.is_active)
         assert second.served == [2]
+
+
+async def test_a_majority_of_a_newer_term_need_not_wait_for_the_holders_silence(
+    first: Candidate, index: Index, jobs: Jobs
+) -> None:
+    async with candidate(index, jobs, "n2", elector=Told("n2", 5), by_majority=True) as second:
+        await wait_until(lambda: second.keeper.is_active)
+        await wait_until(lambda: not first.serving)
+        assert (second.served, (await jobs.offices.read()).term) == ([2], 5)
+
+
+async def test_without_a_majority_a_newer_term_waits_like_any_other(first: Candidate, index: Index, jobs: Jobs) -> None:
+    async with candidate(index, jobs, "n2", elector=Told("n2", 5)) as second:
+        beat = int(await index.raw("HGET", "office", "beat"))
+
+        async def many_takeover_times_later() -> bool:
+            return int(await index.raw("HGET", "office", "beat")) > beat + 5 * TAKEOVER_S / BEAT_S
+
+        await wait_until(many_takeover_times_later)
+        assert second.served == []
+
+
+async def test_a_holder_that_has_not_raised_the_marker_yet_is_not_called_silent(
+    first: Candidate, index: Index, jobs: Jobs
+) -> None:
+    """Its predecessor's counter stands still, but the office is hardly older than that."""
+    first.task.cancel()
+    await asyncio.gather(first.task, return_exceptions=True)
+    async with candidate(index, jobs, "n2", elector=Told("n2")) as second:
+        await wait_until(lambda: second.witness.vacated(TAKEOVER_S))
+        taken = await jobs.offices.take(
+            await jobs.offices.read(), node="n3", incarnation="n3~0", url="", now_ms=0, term=0
+        )
+        assert taken is not None
+        began = asyncio.get_running_loop().time()
+        second.shell.tell(Observed(Role.LEADER, 1, "n2", True, ()))
+        await wait_until(lambda: second.keeper.held is not None)
+        assert asyncio.get_running_loop().time() - began >= TAKEOVER_S
 
 
 async def test_a_leader_that_meets_a_newer_epoch_stands_down_at_once_and_may_come_again(
@@ -162,3 +264,24 @@ async def test_a_lost_index_is_rebuilt_by_the_holder_under_the_next_generation(
     await wait_until(lambda: first.keeper.is_active and first.serving)
     assert first.served == [1, 1], "the office was kept"
     assert (await jobs.offices.read()).generation == 2
+
+
+async def test_a_bystander_sees_the_holders_counter_move_and_its_own_stores_answer(
+    first: Candidate, index: Index, jobs: Jobs
+) -> None:
+    async with candidate(index, jobs, "n2", elector=Told("n2")) as second:
+        await wait_until(lambda: sum(moved == {"n1"} for moved in second.looked) > 3)
+        assert second.witness.still_s() < TAKEOVER_S
+        first.task.cancel()
+        await wait_until(lambda: second.witness.still_s() > 3 * TAKEOVER_S)
+        assert second.fit == []
+
+
+async def test_a_pause_of_the_bystander_is_not_taken_for_the_holders(index: Index, jobs: Jobs) -> None:
+    async with candidate(index, jobs, "n1"), candidate(index, jobs, "n2", elector=Told("n2")) as second:
+        await wait_until(lambda: second.looked)
+        # As if it had not looked for a long time: what it knew of the counter is old.
+        second.witness._looked_s -= 60.0
+        second.witness._still_since_s -= 60.0
+        assert second.witness.still_s() == 0.0
+        assert not second.witness.vacated(TAKEOVER_S)

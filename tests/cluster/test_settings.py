@@ -14,7 +14,7 @@ import hegemon.cluster.settings as settings_module
 from hegemon.cluster.balancing import STRATEGIES
 from hegemon.cluster.setting_forms import mask_url
 from hegemon.cluster.settings import (
-    ClusterSettings,
+    ElectionSettings,
     ServerSettings,
     Settings,
     SettingsError,
@@ -47,7 +47,7 @@ def test_values_arrive_with_their_types() -> None:
         {
             "SERVER_PORT": " 8123 ", "METRICS_ENABLED": "no", "MAX_REQUEST_SIZE": "2MB", "HANDLERS": "shop.jobs, mail",
             "RETRY_BASE_DELAY": "1m30s", "RETENTION_FAILED": "0", "RETRY_JITTER_FACTOR": "0.25", "LOG_LEVEL": "DEBUG",
-            "JWT_SECRET": SECRET,
+            "JWT_SECRET": SECRET, "ELECTION_ALGORITHM": "bully", "CLUSTER_PEERS": "n2@h:1, [::1]:2",
         },
         None,
     )  # fmt: skip
@@ -57,6 +57,7 @@ def test_values_arrive_with_their_types() -> None:
     assert settings.queue.retry_base_delay == timedelta(seconds=90)
     assert settings.queue.retention_failed == timedelta(0)
     assert settings.queue.retry_jitter_factor == pytest.approx(0.25)
+    assert [(peer.id, peer.address) for peer in settings.election.cluster_peers] == [("n2", "h:1"), (None, "[::1]:2")]
     assert settings.log.log_level == "debug"
     assert settings.server.jwt_secret is not None
     assert settings.server.jwt_secret.get_secret_value() == SECRET
@@ -143,8 +144,12 @@ def test_node_id_is_the_sanitised_host_name(monkeypatch: pytest.MonkeyPatch) -> 
         ("REDIS_ADDR", "localhost:99999", "must be host:port"),
         ("REDIS_URL", "http://localhost", "must be a URL that begins with redis:// or rediss://"),
         ("MONGODB_URI", "mongodb://", "must be a URL that begins with mongodb:// or mongodb+srv:// and names a host"),
-        ("ELECTION_ALGORITHM", "paxos", "must be solo"),
-        ("ELECTION_ALGORITHM", "raft", "is known but not built into this version yet; it must be solo"),
+        ("ELECTION_ALGORITHM", "paxos", "must be one of solo, bully, raft or gossip"),
+        ("CLUSTER_PEERS", "n1", "must be addresses of nodes separated by commas"),
+        ("CLUSTER_PEERS", "n 1@h:1", "must be addresses of nodes separated by commas"),
+        ("CLUSTER_PEERS", "n1@h:1,", "must be addresses of nodes separated by commas"),
+        ("CLUSTER_PEERS", "n1@h:1,n1@h:2", "names one node twice"),
+        ("CLUSTER_ADVERTISE", "host", "must be host:port"),
         ("AUTH_ENABLED", "true", "authentication is not built into this version yet; leave AUTH_ENABLED=false"),
     ],
 )
@@ -189,6 +194,9 @@ def test_bytes_that_are_no_text_are_refused_in_a_sentence() -> None:
         ({"WORKER_LEASE": "1999ms"}, "WORKER_LEASE must be at least four times WORKER_BEAT"),
         ({"OFFICE_TAKEOVER": "299ms"}, "OFFICE_TAKEOVER must be at least three times OFFICE_BEAT"),
         ({"ELECTION_INTERVAL": "3s"}, "ELECTION_INTERVAL must be shorter than ELECTION_TIMEOUT"),
+        ({"ELECTION_HEARTBEAT": "2s"}, "ELECTION_HEARTBEAT must not be longer than ELECTION_INTERVAL"),
+        ({"CLUSTER_PEERS": "h:1"}, "a cluster of several nodes needs ELECTION_ALGORITHM=bully, raft or gossip"),
+        ({"CLUSTER_SECRET_OTHER": SECRET}, "CLUSTER_SECRET_OTHER needs CLUSTER_SECRET"),
         ({"WORKER_PROCESSES": "3", "WORKER_COUNT": "2"}, "WORKER_PROCESSES must not exceed WORKER_COUNT"),
         ({"METRICS_PORT": "8080"}, "METRICS_PORT must differ from SERVER_PORT"),
         ({"MAX_PAYLOAD_SIZE": "15MiB"}, "MAX_PAYLOAD_SIZE and MAX_RESULT_SIZE together must not exceed 15MiB"),
@@ -350,12 +358,20 @@ def test_the_strategies_that_can_be_chosen_are_those_that_exist() -> None:
 
 def test_defaults_need_no_arguments() -> None:
     assert Settings().public() == load({}, None).public()
-    assert (ServerSettings().server_port, ClusterSettings().office_beat) == (8080, timedelta(milliseconds=100))
+    assert (ServerSettings().server_port, ElectionSettings().office_beat) == (8080, timedelta(milliseconds=100))
 
 
 def test_the_settings_import_neither_worker_nor_api_nor_queue() -> None:
     package = Path(settings_module.__file__).parent
-    for name in ("settings", "node_settings", "job_settings", "setting_group", "setting_forms", "durations"):
+    for name in (
+        "settings",
+        "node_settings",
+        "election_settings",
+        "job_settings",
+        "setting_group",
+        "setting_forms",
+        "durations",
+    ):
         imported = re.findall(r"^\s*(?:from|import) (\S+)", (package / f"{name}.py").read_text(), re.MULTILINE)
         ours = {module for module in imported if module.startswith("hegemon")}
         assert not {module for module in ours if not re.match(r"hegemon\.cluster\.(\w*setting|durations)", module)}

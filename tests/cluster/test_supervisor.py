@@ -55,7 +55,7 @@ def build(index: Index, options: Options, *, slots: int = 4, processes: int = 1)
         slots=slots,
         processes=processes,
         suspect_processes=1,
-        lease_s=60.0,
+        lease_s=600.0,
         index=index.member,
         opened=lambda: None,
     )
@@ -79,7 +79,7 @@ async def opened(supervisor: Supervisor) -> Worker:
     def is_open() -> Worker | None:
         return next((w for w in supervisor.workers.values() if w.open.is_set() and not w.solo), None)
 
-    worker = await wait_until(is_open, 20.0)
+    worker = await wait_until(is_open, 60.0)
     assert isinstance(worker, Worker)
     supervisor.renew({worker.id: True}, time.monotonic())
     return worker
@@ -128,7 +128,7 @@ async def test_a_death_is_reported_at_once_with_what_ran_and_another_process_tak
     async def reported() -> dict[str, Any] | None:
         return (await index.leader.round(0)).dead.get(worker.id)
 
-    report = await wait_until(reported, 5.0)
+    report = await wait_until(reported)
     assert report["running"] == [job_id]
     assert "SIGKILL" in report["why"]
     await wait_until(lambda: worker.id not in supervisor.workers)
@@ -159,7 +159,7 @@ async def test_a_stop_waits_for_what_runs_and_leaves_no_process(
     worker = await opened(supervisor)
     job_id = await run(index, jobs, worker, type_="journaled", payload={"seconds": 0.5})
     await wait_until(lambda: journal.starts(job_id))
-    await supervisor.stop(10.0)
+    await supervisor.stop(60.0)
     assert len(journal.ends(job_id)) == 1
     found = await jobs.queries.get(job_id)
     assert found is not None

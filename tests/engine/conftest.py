@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from tests.conftest import MongoServer, RedisServer
 from tests.engine.journal import Journal
-from tests.nodes import NodeProcess, node
+from tests.nodes import Gate, NodeProcess, node
 
 Environment = dict[str, str]
 
@@ -22,6 +22,14 @@ Environment = dict[str, str]
 def journal(tmp_path: Path) -> Journal:
     """Where this test's handlers write."""
     return Journal(tmp_path / "journal")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A gate for handlers. Open in the end, so that nobody waits at it for ever."""
+    made = Gate(str(tmp_path / "gate"))
+    yield made
+    made.open()
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """What people and machines may look at: health, metrics, statistics, workers, the office, OpenAPI; parked jobs."""
 
+from typing import Any
+
 import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from tests.engine.journal import Journal
+from tests.engine.journal import Journal, documents
 from tests.nodes import NodeProcess, node
 from tests.waiting import wait_until
 
@@ -18,6 +20,11 @@ async def get(node_: NodeProcess, path: str) -> httpx.Response:
 
 
 async def test_health_tells_its_parts(shared: NodeProcess) -> None:
+    async def well() -> bool:
+        return (await shared.api.get("/health")).status_code == 200
+
+    # A pause of the machine shows here as what it is.
+    await wait_until(well)
     live, ready = (await get(shared, "/livez")).json(), (await get(shared, "/readyz")).json()
     assert live["ok"] is True
     assert set(live["parts"].values()) == {"ok"}
@@ -27,7 +34,7 @@ async def test_health_tells_its_parts(shared: NodeProcess) -> None:
 
 
 async def test_statistics_count_what_is_there(shared: NodeProcess, shared_journal: Journal) -> None:
-    running = await shared.submit("journaled", {"seconds": 60})
+    running = await shared.submit("journaled", {"seconds": 3600})
     later = await shared.submit("journaled", delay=3600)
     parked = await shared.submit("nobody-knows-it", priority=10)
     done = await shared.submit("journaled")
@@ -38,16 +45,22 @@ async def test_statistics_count_what_is_there(shared: NodeProcess, shared_journa
         stats = (await get(shared, "/api/v1/stats")).json()
         assert set(stats) == {"jobs", "queue", "node"}
         assert set(stats["queue"]) == {"ready", "delayed", "held", "parked"}
-        assert stats["node"] == {"id": "n1", "is_leader": True, "strategy": "least_loaded"}
+        assert {"id", "is_leader", "strategy"} == set(stats["node"])
+        assert (stats["node"]["id"], stats["node"]["strategy"]) == ("n1", "least_loaded")
         queue = stats["queue"]
         in_index = (queue["ready"], queue["delayed"], queue["held"], queue["parked"])
         states = {name: count for name, count in stats["jobs"].items() if count}
-        return in_index == (0, 1, 1, {"nobody-knows-it": 1}) and states == {
-            "running": 1,
-            "scheduled": 1,
-            "pending": 1,
-            "completed": 1,
-        }
+        return (
+            stats["node"]["is_leader"]
+            and in_index == (0, 1, 1, {"nobody-knows-it": 1})
+            and states
+            == {
+                "running": 1,
+                "scheduled": 1,
+                "pending": 1,
+                "completed": 1,
+            }
+        )
 
     await wait_until(counted)
     for job_id in (running, later, parked):
@@ -68,13 +81,17 @@ async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_
 
     await wait_until(all_parked)
     assert {(await shared.job(job_id))["status"] for job_id in strange} == {"pending"}
-    knowing = shared_environment | {"HANDLERS": "tests.engine.more_handlers"}
+    knowing = shared_environment | {"HANDLERS": "tests.engine.curious_handlers"}
     async with node(knowing, name="n2", start=False) as other:
         other.spawn()
         for job_id in strange:
-            job = await shared.wait(job_id, 30.0)
+            job = await shared.wait(job_id)
             assert (job["status"], job["node"]) == ("completed", "n2")
-        assert await parked() == 0
+
+        async def none_parked() -> bool:
+            return await parked() == 0
+
+        await wait_until(none_parked)
         await other.until_ready()
         election = (await get(other, "/api/v1/election")).json()
         assert (election["is_leader"], election["active"]) == (False, False), "one holds the office, and it is another"
@@ -82,36 +99,47 @@ async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_
         assert await other.stop() == 0
 
 
-async def test_metrics_count_jobs_by_outcome(shared: NodeProcess) -> None:
+async def test_metrics_count_jobs_by_outcome(shared: NodeProcess, shared_environment: Environment) -> None:
     async def metric(name: str) -> float:
         lines = (await get(shared, "/metrics")).text.splitlines()
         return float(next(line for line in lines if line.startswith(name)).split()[-1])
 
     completed = 'hegemon_jobs_total{node="n1",outcome="completed"}'
-    before = await metric(completed)
     for _ in range(3):
-        await shared.wait(await shared.submit("journaled"))
+        assert (await shared.wait(await shared.submit("journaled")))["node"] == "n1"
+    # Those of the module's other tests too: they are counted a moment after their ends.
+    ended = len(documents(shared_environment, {"status": "completed", "node": "n1"}))
 
     async def counted() -> bool:
-        return await metric(completed) == before + 3
+        return await metric(completed) == ended
 
     await wait_until(counted)
-    assert await metric("hegemon_leader_active") == 1.0
     assert await metric("hegemon_epoch") >= 1.0
+
+    async def active() -> bool:
+        return await metric("hegemon_leader_active") == 1.0
+
+    # A leader that was not heard of for half a second does not count as active: on a busy machine that may be.
+    await wait_until(active)
 
 
 async def test_workers_nodes_and_the_office_are_shown(shared: NodeProcess) -> None:
     (worker,) = await shared.workers()
     assert (worker["node"], worker["slots"], worker["solo"]) == ("n1", 4, False)
     assert "journaled" in worker["types"]
+
+    async def active() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await get(shared, "/api/v1/election")).json()
+        return found if found["active"] else None
+
+    election = await wait_until(active)
     mine = [found for found in (await get(shared, "/api/v1/nodes")).json()["nodes"] if found["id"] == "n1"]
     assert [(found["alive"], found["is_leader"], found["slots"], found["url"]) for found in mine] == [
         (True, True, 4, shared.url)
     ]
     leader = (await get(shared, "/api/v1/leader")).json()
     assert (leader["leader_id"], leader["url"]) == ("n1", shared.url)
-    election = (await get(shared, "/api/v1/election")).json()
-    assert (election["current_algorithm"], election["is_leader"], election["active"]) == ("solo", True, True)
+    assert (election["current_algorithm"], election["is_leader"]) == ("solo", True)
     cluster = (await get(shared, "/api/v1/cluster")).json()
     assert (cluster["algorithm"], cluster["generation"]) == ("solo", leader["generation"])
 

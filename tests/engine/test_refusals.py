@@ -64,7 +64,7 @@ async def test_a_node_waits_for_a_store_that_comes_later(environment: Environmen
     await own_redis.stop()
     async with node(environment | {"REDIS_URL": url}, start=False) as waiting:
         waiting.spawn()
-        await wait_until(lambda: "waiting_for_store" in waiting.log, 20.0)
+        await wait_until(lambda: "waiting_for_store" in waiting.log)
         assert waiting.process is not None
         assert waiting.process.poll() is None
         await own_redis.restart()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.engine.journal import Journal, documents
-from tests.nodes import NodeProcess
+from tests.nodes import Gate, NodeProcess
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,18 +26,19 @@ async def test_a_job_runs_and_its_result_can_be_read(shared: NodeProcess) -> Non
 
 @pytest.mark.parametrize("how", ["delay", "scheduled_at"])
 async def test_a_job_for_later_does_not_start_early(shared: NodeProcess, shared_journal: Journal, how: str) -> None:
-    if how == "delay":
-        job_id = await shared.submit("journaled", delay=0.4)
-    else:
-        moment = datetime.now(UTC) + timedelta(seconds=0.4)
-        job_id = await shared.submit("journaled", scheduled_at=moment.isoformat())
-    job = await shared.job(job_id)
-    assert job["status"] == "scheduled"
-    assert shared_journal.starts(job_id) == []
-    done = await shared.wait(job_id)
+    def after(seconds: float) -> dict[str, Any]:
+        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        return {"delay": seconds} if how == "delay" else {"scheduled_at": moment.isoformat()}
+
+    soon, later = await shared.submit("journaled", **after(1.0)), await shared.submit("journaled", **after(3600))
+    done = await shared.wait(soon)
     assert done["status"] == "completed"
     due, started = (datetime.fromisoformat(done[key]) for key in ("scheduled_at", "started_at"))
-    assert timedelta(0) <= started - due < timedelta(seconds=2)
+    # How late is a matter of the machine, and measured by the benchmarks.
+    assert started >= due
+    assert (await shared.job(later))["status"] == "scheduled"
+    assert shared_journal.starts(later) == []
+    await shared.api.post(f"/api/v1/jobs/{later}/cancel")
 
 
 async def test_a_time_that_has_passed_means_now(shared: NodeProcess) -> None:
@@ -81,7 +82,8 @@ async def test_a_retry_waits_as_long_as_its_policy_says(
     history = job["history"]
     for before, after, gap_ms in zip(history, history[1:], gaps_ms, strict=False):
         waited = datetime.fromisoformat(after["started_at"]) - datetime.fromisoformat(before["ended_at"])
-        assert timedelta(milliseconds=gap_ms) <= waited < timedelta(milliseconds=gap_ms + 1000)
+        # How late is a matter of the machine; tests/queue/test_retry.py holds the delays to the millisecond.
+        assert timedelta(milliseconds=gap_ms) <= waited
 
 
 async def test_a_handler_can_say_do_not_retry(shared: NodeProcess, shared_journal: Journal) -> None:
@@ -144,33 +146,37 @@ async def test_arguments_come_by_name_with_their_defaults(shared: NodeProcess) -
 
 @pytest.mark.parametrize("type_", ["journaled", "patient-thread"])
 async def test_a_handler_beyond_its_soft_timeout_is_stopped_and_its_try_has_failed(
-    shared: NodeProcess, shared_journal: Journal, type_: str
+    shared: NodeProcess, shared_journal: Journal, gate: Gate, type_: str
 ) -> None:
-    job_id = await shared.submit(type_, {"seconds": 30}, timeout=0.2, max_retries=0)
+    job_id = await shared.submit(type_, {"gate": gate.path}, timeout=0.2, max_retries=0)
     job = await shared.wait(job_id)
     assert (job["status"], outcomes(job)) == ("failed", ["timeout"])
     assert shared_journal.ends(job_id) == []
 
 
 async def test_a_timed_out_try_is_retried_like_any_other(shared: NodeProcess) -> None:
-    job = await shared.wait(await shared.submit("journaled", {"seconds": 30}, timeout=0.1, max_retries=1))
+    job = await shared.wait(await shared.submit("journaled", {"seconds": 3600}, timeout=0.1, max_retries=1))
     assert (job["status"], outcomes(job)) == ("failed", ["timeout", "timeout"])
     assert "0.1 s" in job["error"]["message"]
 
 
-async def test_a_job_whose_time_has_passed_is_not_started(shared: NodeProcess, shared_journal: Journal) -> None:
+async def test_a_job_whose_time_has_passed_is_not_started(
+    shared: NodeProcess, shared_journal: Journal, gate: Gate
+) -> None:
     # Ten slots: these hold them all, so that the eleventh job waits beyond its time.
-    busy = await shared.submit_many([{"type": "journaled", "payload": {"seconds": 0.8}, "priority": 10}] * 10)
+    busy = await shared.submit_many([{"type": "journaled", "payload": {"gate": gate.path}, "priority": 10}] * 10)
     await wait_until(lambda: {line.job_id for line in shared_journal.starts()} >= set(busy))
-    soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
-    job_id = await shared.submit("journaled", expires_at=soon)
+    soon = datetime.now(UTC) + timedelta(seconds=1.0)
+    job_id = await shared.submit("journaled", expires_at=soon.isoformat())
+    await wait_until(lambda: datetime.now(UTC) > soon + timedelta(seconds=0.1))
+    gate.open()
     job = await shared.wait(job_id)
     assert (job["status"], outcomes(job), job["error"]["type"]) == ("failed", ["expired"], "Expired")
     assert shared_journal.starts(job_id) == []
 
 
-async def test_progress_and_log_lines_show_while_the_job_runs(shared: NodeProcess) -> None:
-    job_id = await shared.submit("talkative", {"lines": 3, "seconds": 1.2})
+async def test_progress_and_log_lines_show_while_the_job_runs(shared: NodeProcess, gate: Gate) -> None:
+    job_id = await shared.submit("talkative", {"lines": 3, "gate": gate.path})
 
     async def seen() -> dict[str, Any] | None:
         job = await shared.job(job_id)
@@ -180,6 +186,7 @@ async def test_progress_and_log_lines_show_while_the_job_runs(shared: NodeProces
     assert job["progress"]["message"].startswith("step ")
     assert job["logs"][0]["line"] == "line 1"
     assert job["started_at"]
+    gate.open()
     done = await shared.wait(job_id)
     assert done["progress"]["fraction"] == 1.0
     assert [line["line"] for line in done["logs"]] == ["line 1", "line 2", "line 3"]
@@ -187,7 +194,7 @@ async def test_progress_and_log_lines_show_while_the_job_runs(shared: NodeProces
 
 async def test_what_a_short_handler_says_is_not_lost(shared: NodeProcess) -> None:
     """Most handlers end within one tick of the worker, and log right before they return."""
-    job = await shared.wait(await shared.submit("talkative", {"lines": 3, "seconds": 0.0}))
+    job = await shared.wait(await shared.submit("talkative", {"lines": 3}))
     assert [line["line"] for line in job["logs"]] == ["line 1", "line 2", "line 3"]
     assert job["progress"]["fraction"] == 1.0
 
@@ -253,8 +260,9 @@ async def test_an_idempotency_key_gives_the_same_job_back_and_refuses_another_bo
     assert replies[2].json()["code"] == "idempotency_key_reused"
 
 
-async def test_waiting_ends_with_the_job_or_with_the_time(shared: NodeProcess) -> None:
-    job_id = await shared.submit("journaled", {"seconds": 0.6})
+async def test_waiting_ends_with_the_job_or_with_the_time(shared: NodeProcess, gate: Gate) -> None:
+    job_id = await shared.submit("journaled", {"gate": gate.path})
     reply = await shared.api.get(f"/api/v1/jobs/{job_id}/wait", params={"timeout": "0.1"})
     assert reply.json()["status"] in ("pending", "running")
+    gate.open()
     assert (await shared.wait(job_id))["status"] == "completed"

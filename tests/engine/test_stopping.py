@@ -5,26 +5,47 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import httpx
 import redis
 
 from tests.conftest import RedisServer
 from tests.engine.journal import Journal, documents
-from tests.nodes import node
+from tests.nodes import Gate, NodeProcess, node
 from tests.waiting import wait_until
 
 Environment = dict[str, str]
 HANDLERS = {"HANDLERS": "tests.handlers,tests.engine.more_handlers"}
 
 
+async def closed(stopping: NodeProcess) -> None:
+    """Wait until the node takes no requests any more: next it tells its workers to stop."""
+
+    async def refused() -> bool:
+        async with httpx.AsyncClient() as client:
+            try:
+                await client.get(f"{stopping.url}/livez")
+            except httpx.ConnectError:
+                return True
+            except httpx.TransportError:
+                pass
+        return False
+
+    await wait_until(refused, message="the port to close")
+
+
 async def test_what_runs_is_finished_and_the_rest_waits_for_the_next_start(
-    environment: Environment, journal: Journal
+    environment: Environment, journal: Journal, gate: Gate
 ) -> None:
     async with node(environment | HANDLERS | {"WORKER_COUNT": "2"}) as stopped:
-        running = [await stopped.submit("journaled", {"seconds": 0.6}) for _ in range(2)]
+        # They outlast the word to stop, however late it comes to their process.
+        running = [await stopped.submit("journaled", {"gate": gate.path, "seconds": 1.5}) for _ in range(2)]
         await wait_until(lambda: len(journal.starts()) == 2)
         waiting = await stopped.submit_many([{"type": "journaled"}] * 50)
         later = await stopped.submit("journaled", delay=0.1)
-        assert await stopped.stop() == 0
+        stopped.signal(signal.SIGTERM)
+        await closed(stopped)
+        gate.open()
+        assert await stopped.ended() == 0
         assert {line.job_id for line in journal.ends()} >= set(running)
         found = {item["_id"]: item["status"] for item in documents(environment)}
         assert {found[job_id] for job_id in running} == {"completed"}
@@ -55,20 +76,21 @@ async def test_a_stopped_node_leaves_nothing_in_the_hands_of_its_workers(
 
 
 async def test_what_outlasts_the_shutdown_timeout_is_handed_back_and_runs_again(
-    environment: Environment, journal: Journal
+    environment: Environment, journal: Journal, gate: Gate
 ) -> None:
     settings = environment | HANDLERS | {"SHUTDOWN_TIMEOUT": "300ms"}
     async with node(settings) as stopped:
         types = ("journaled", "patient-thread", "journaled-thread")
-        jobs = {type_: await stopped.submit(type_, {"seconds": 3}, max_retries=0) for type_ in types}
+        jobs = {type_: await stopped.submit(type_, {"gate": gate.path}, max_retries=0) for type_ in types}
         await wait_until(lambda: len(journal.starts()) == 3)
-        assert await stopped.stop(timeout=10) == 0
+        assert await stopped.stop() == 0
         assert journal.ends() == []
         for item in documents(environment):
             assert item["status"] not in ("completed", "failed", "cancelled")
             assert item["failures"] == 0, "a stop is no fault of the job's"
         await stopped.start()
         await wait_until(lambda: len(journal.starts()) == 6)
+        gate.open()
         for type_, job_id in jobs.items():
             job = await stopped.wait(job_id)
             assert job["status"] == "completed"

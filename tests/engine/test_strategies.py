@@ -24,12 +24,12 @@ async def started(node_: NodeProcess, journal: Journal) -> list[int]:
         workers = await node_.workers()
         return workers if len(workers) == 3 else None
 
-    workers = await wait_until(all_open)
+    workers = await wait_until(all_open, 60.0)
     assert [worker["slots"] for worker in workers] == [SLOTS] * 3
     job = {"type": "journaled", "payload": {"seconds": 3600}}
     for _ in range(3):
         await node_.submit_many([job] * (JOBS // 3))
-    await wait_until(lambda: len(journal.starts()) >= JOBS, 30.0, "all jobs to start")
+    await wait_until(lambda: len(journal.starts()) >= JOBS, 60.0, "all jobs to start")
     starts = journal.starts()
     assert len({line.job_id for line in starts}) == len(starts) == JOBS
     by_pid = Counter(line.pid for line in starts)
@@ -42,7 +42,7 @@ async def recorded(environment: dict[str, str]) -> list[int]:
     def marked() -> bool:
         return len(documents(environment, {"status": "running"})) == JOBS
 
-    await wait_until(marked, 20.0)
+    await wait_until(marked, 60.0)
     by_worker = Counter(found["worker"].split("~")[0] for found in documents(environment, {"status": "running"}))
     return [by_worker[f"n1.w{i}"] for i in range(3)]
 

@@ -24,6 +24,8 @@ async def test_every_script_of_a_leader_passes_only_under_exactly_its_own_marker
         stranger.survey(1),
         stranger.dispatch([(place(one), [(entry_text(one), "!type:noop")])]),
         stranger.unpark("x", 1),
+        stranger.inboxes(),
+        stranger.reclaim("w1"),
         stranger.close_worker("w1", 0, "t", {}),
         stranger.close_node("n1~0"),
         stranger.reindex(placement(again(one)), []),
@@ -254,3 +256,20 @@ async def test_tombstones_are_looked_at_when_they_are_old_enough(index: Index) -
     await index.member.cancel(one["_id"], entry_text(one), NOW_MS)
     assert (await index.leader.round(NOW_MS - 1)).tombstones == {}
     assert (await index.leader.round(NOW_MS)).tombstones == {one["_id"]: NOW_MS}
+
+
+async def test_what_a_worker_has_not_taken_goes_back_to_its_place_and_it_gets_no_more(index: Index) -> None:
+    worker = await index.worker(window=10)
+    jobs = [document(n) for n in range(5)]
+    await index.add(*jobs)
+    await index.give("w1", *jobs[:4])
+    (_, taken) = await worker.take(1, 10, [])
+    assert [entry[:36] for entry, _ in taken] == [jobs[0]["_id"]]
+    assert await index.leader.inboxes() == {"w1": (3, entry_text(jobs[1]))}
+    assert await index.leader.reclaim("w1") == 3
+    assert await index.ready() == [job["_id"] for job in jobs[1:]]
+    load = (await index.leader.survey(10)).loads["w1"]
+    assert (load.held, load.window) == (1, 1)
+    assert (await index.leader.inboxes(), await index.leader.reclaim("w1")) == ({}, 0)
+    assert (await worker.take(5, 10, []))[1] == []
+    assert (await index.leader.survey(10)).loads["w1"].window == 10, "whoever takes again is given again"

@@ -123,11 +123,28 @@ async def test_incarnations_stay_enlisted_until_they_are_discharged(jobs: Jobs) 
     assert await jobs.offices.enlisted() == {"n1~1": "n1"}
 
 
-@pytest.mark.parametrize("other", [{"cluster_id": "other"}, {"algorithm": "raft"}])
-async def test_a_database_of_another_cluster_or_algorithm_is_refused(
-    jobs: Jobs, cluster_id: str, other: dict[str, str]
-) -> None:
-    mine = {"cluster_id": cluster_id, "algorithm": "solo"}
-    await jobs.queries.prepare(**mine)
+async def test_a_database_of_another_cluster_is_refused(jobs: Jobs, cluster_id: str) -> None:
+    await jobs.queries.prepare(cluster_id, "solo")
     with pytest.raises(WrongStore, match="belongs to a cluster with"):
-        await jobs.queries.prepare(**(mine | other))
+        await jobs.queries.prepare("other", "solo")
+
+
+async def test_nodes_that_are_there_decide_by_which_algorithm_all_elect(jobs: Jobs, cluster_id: str) -> None:
+    await jobs.queries.prepare(cluster_id, "bully")
+    await jobs.offices.enlist("n1~0", "n1", 1)
+    await jobs.offices.agree("n1~0", "bully")
+    await jobs.queries.prepare(cluster_id, "raft")
+    await jobs.offices.enlist("n2~0", "n2", 2)
+    with pytest.raises(WrongStore, match="runs with ELECTION_ALGORITHM=bully, this node has raft"):
+        await jobs.offices.agree("n2~0", "raft")
+
+
+async def test_the_first_node_of_a_cluster_that_left_in_order_may_change_the_algorithm(
+    jobs: Jobs, cluster_id: str
+) -> None:
+    await jobs.queries.prepare(cluster_id, "bully")
+    await jobs.offices.enlist("n2~0", "n2", 2)
+    await jobs.offices.agree("n2~0", "raft")
+    await jobs.offices.enlist("n1~1", "n1", 3)
+    with pytest.raises(WrongStore, match="runs with ELECTION_ALGORITHM=raft"):
+        await jobs.offices.agree("n1~1", "bully")

@@ -243,13 +243,13 @@ async def test_a_batch_that_cannot_be_read_back_is_unknown(jobs: Jobs) -> None:
         await jobs.store.insert_batch([document()])
 
 
-async def test_a_cancellation_gives_the_document_as_it_was_and_is_recorded_once(jobs: Jobs) -> None:
+async def test_a_cancellation_gives_the_document_as_it_made_it_and_is_recorded_once(jobs: Jobs) -> None:
     one = document(more={"status": "running", "worker": "w1"})
     await jobs.put(one)
-    before = await jobs.store.cancel(one["_id"], NOW_MS)
-    assert before is not None
-    assert before["status"] == "running"
-    assert (await jobs.get(one))["status"] == "cancelled"
+    cancelled = await jobs.store.cancel(one["_id"], NOW_MS)
+    assert cancelled is not None
+    assert (cancelled["status"], cancelled["attempt"], cancelled["worker"]) == ("cancelled", 1, "w1")
+    assert await jobs.get(one) == cancelled
     assert await jobs.store.cancel(one["_id"], NOW_MS) is None
     assert await complete(jobs.store, one) == {one["_id"]}
 

@@ -1,0 +1,150 @@
+"""What a node knows of the others, and how it refuses to be one of two with the same name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hegemon.cluster.membership import BOOT_SHIFT, TWIN_GONE_S, Membership
+from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin, surely_ended
+from hegemon.cluster.witness import Registered
+from hegemon.election.contract import Discovered, Event, Health, Member, Role, View
+from tests.engine.parts import Index
+
+
+class Surroundings:
+    """A membership of n1 in its second boot, with everything that it tells."""
+
+    def __init__(self) -> None:
+        self.view = View(None, 0, Role.FOLLOWER, (Member("n1"),))
+        self.told: list[Event] = []
+        self.introduced: list[tuple[str, str | None]] = []
+        self.membership = Membership(
+            me=Member("n1"),
+            boot=2,
+            incarnation=lambda: "n1~b",
+            view=lambda: self.view,
+            tell=self.told.append,
+            introduce=lambda address, name: self.introduced.append((address, name)),
+        )
+
+
+@pytest.fixture
+async def around() -> Surroundings:
+    return Surroundings()
+
+
+def registered(incarnation: str, beat: int, *, boot: int = 1, **information: Any) -> Registered:
+    name = incarnation.partition("~")[0]
+    about = {"id": name, "boot": boot, "url": f"http://{name}", "cluster_address": f"{name}:7946", "rank": None}
+    return Registered(incarnation, beat, about | information, slots=10, held=3, types=("noop",))
+
+
+async def twin(membership: Membership) -> str:
+    with pytest.raises(TwinError) as caught:
+        async with asyncio.timeout(5):
+            await membership.refuse_twin()
+    return str(caught.value)
+
+
+async def test_a_node_of_the_registry_is_introduced_once_for_each_of_its_lives(around: Surroundings) -> None:
+    for beat in range(3):
+        around.membership.registered([registered("n2~a", beat)])
+    around.membership.registered([registered("n2~a", 3), registered("n2~b", 1, boot=2)])
+    assert around.introduced == [("n2:7946", "n2"), ("n2:7946", "n2")]
+    assert around.told == [
+        Discovered(Member("n2", incarnation=boot << BOOT_SHIFT, address="n2:7946")) for boot in (1, 2)
+    ]
+
+
+async def test_members_join_what_the_election_sees_and_what_the_registry_tells(around: Surroundings) -> None:
+    around.view = View("n2", 1, Role.FOLLOWER, (Member("n1"), Member("n2", Health.SUSPECT), Member("n3", Health.DEAD)))
+    around.membership.registered([registered("n2~a", 1), registered("n4~a", 1)])
+    told = {known.member.id: known for known in around.membership.members()}
+    assert list(told) == ["n1", "n2", "n3", "n4"]
+    assert (told["n2"].member.health, told["n2"].information["url"], told["n2"].held) == (
+        Health.SUSPECT,
+        "http://n2",
+        3,
+    )
+    assert (told["n3"].member.health, told["n3"].information) == (Health.DEAD, {})
+    assert told["n4"].member.health is Health.SUSPECT, "the election has never heard of it"
+
+
+async def test_what_is_known_of_a_member_outlives_the_registry_that_told_it(around: Surroundings) -> None:
+    around.view = View("n2", 1, Role.FOLLOWER, (Member("n1"), Member("n2")))
+    around.membership.registered([registered("n2~a", 1), registered("n4~a", 1)])
+    around.membership.registered([])
+    assert {known.member.id: known.held for known in around.membership.members()} == {"n1": 0, "n2": 3}
+
+
+async def test_the_younger_of_two_live_nodes_with_one_name_is_refused(around: Surroundings) -> None:
+    around.membership.registered([registered("n1~a", 1, boot=1), registered("n1~b", 1, boot=2)])
+    around.membership.registered([registered("n1~a", 2, boot=1), registered("n1~b", 2, boot=2)])
+    assert "another node with NODE_ID=n1 is alive (http://n1)" in await twin(around.membership)
+
+
+async def test_the_older_of_two_live_nodes_with_one_name_stays(around: Surroundings) -> None:
+    for beat in range(3):
+        around.membership.registered([registered("n1~c", beat, boot=3), registered("n1~b", beat, boot=2)])
+    assert not around.membership._twin.done()
+
+
+async def test_the_older_one_ends_too_once_the_later_has_taken_its_place_and_gone(around: Surroundings) -> None:
+    for beat in range(2):
+        around.membership.registered([registered("n1~c", beat, boot=3)])
+    around.membership._moved_s["n1~c"] -= TWIN_GONE_S + 1
+    around.membership.registered([registered("n1~c", 1, boot=3)])
+    assert "took this node's place" in await twin(around.membership)
+
+
+async def test_our_own_earlier_life_is_no_twin_while_its_beat_stands_still(around: Surroundings) -> None:
+    for _ in range(3):
+        around.membership.registered([registered("n1~a", 7, boot=1)])
+    assert not around.membership._twin.done()
+
+
+async def test_silence_is_counted_from_when_it_was_first_noticed(around: Surroundings) -> None:
+    assert around.membership.silent_s("n2~a") == 0.0
+    around.membership.registered([registered("n2~a", 1)])
+    around.membership._moved_s["n2~a"] -= 10.0
+    around.membership.registered([registered("n2~a", 1)])
+    assert around.membership.silent_s("n2~a") > 9.0
+    around.membership.registered([registered("n2~a", 2)])
+    assert around.membership.silent_s("n2~a") < 9.0
+
+
+async def test_a_start_is_refused_while_another_life_of_the_node_beats(index: Index) -> None:
+    entry = {"id": "n1", "url": "http://n1", "process": "elsewhere/1/1"}
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            await index.member.beat("n1~a", entry, [])
+
+    await index.member.beat("n1~a", entry, [])
+    beating = asyncio.create_task(beat())
+    try:
+        with pytest.raises(TwinError, match="NODE_ID=n1 is alive"):
+            await refuse_live_twin(index.member, "n1", "n1~b", 5.0)
+        await refuse_live_twin(index.member, "n2", "n2~a", 60.0)
+    finally:
+        beating.cancel()
+    await refuse_live_twin(index.member, "n1", "n1~b", 0.05)
+
+
+async def test_an_earlier_life_on_this_machine_that_is_gone_holds_nobody_up(index: Index) -> None:
+    ended = await asyncio.create_subprocess_exec("true")
+    await ended.wait()
+    table = process_place().rpartition("/")[0]
+    await index.member.beat("n1~a", {"id": "n1", "process": f"{table}/{ended.pid}"}, [])
+    async with asyncio.timeout(30):
+        await refuse_live_twin(index.member, "n1", "n1~b", 3600.0)
+
+
+def test_a_process_that_lives_or_is_elsewhere_is_not_called_ended() -> None:
+    assert not surely_ended(process_place())
+    assert not surely_ended("another-boot/pid:[1]/999999999")
+    assert not surely_ended("")

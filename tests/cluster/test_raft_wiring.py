@@ -1,0 +1,100 @@
+"""Raft as the node makes it from its settings: transport, driver's thread, shell and disk together."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from hegemon.cluster.electors import make_election
+from hegemon.cluster.raft_election import RaftElection
+from hegemon.cluster.raft_state import RaftStateError
+from hegemon.cluster.settings import load
+from hegemon.election.contract import Member, Role, Timing
+from tests.waiting import wait_until
+
+TIMING = Timing(heartbeat_s=0.2, silence_s=0.7, timeout_s=6.0)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, for UDP and TCP alike."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def fitness(node: RaftElection) -> dict[str, bool]:
+    return {member.id: member.fit for member in node.shell.view.members}
+
+
+def election(name: str, directory: Path, ports: list[int]) -> RaftElection:
+    peers = ",".join(f"n{i + 1}@127.0.0.1:{port}" for i, port in enumerate(ports))
+    port = ports[int(name[1:]) - 1]
+    settings = load(
+        {
+            "NODE_ID": name,
+            "ELECTION_ALGORITHM": "raft",
+            "CLUSTER_SECRET": "a secret of thirty-two bytes, or more",
+            "DATA_DIR": str(directory / name),
+            "CLUSTER_PORT": str(port),
+            "CLUSTER_PEERS": peers,
+        },
+        None,
+    )
+    me = Member(name, incarnation=1, address=f"127.0.0.1:{port}")
+    made = make_election(settings, me, TIMING, lambda: 0, random.Random(1))
+    assert isinstance(made, RaftElection)
+    return made
+
+
+@asynccontextmanager
+async def opened(*elections: RaftElection) -> AsyncIterator[None]:
+    tasks = []
+    try:
+        for each in elections:
+            await each.open()
+            tasks.append(asyncio.create_task(each.shell.run()))
+        yield
+    finally:
+        for each in elections:
+            await each.close()
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_two_voters_made_from_settings_elect_hand_over_and_know_who_is_fit(tmp_path: Path) -> None:
+    ports = free_ports(2)
+    nodes = {name: election(name, tmp_path, ports) for name in ("n1", "n2")}
+    async with opened(*nodes.values()):
+        await wait_until(lambda: any(node.shell.wanted for node in nodes.values()))
+        leader = next(name for name, node in nodes.items() if node.shell.wanted)
+        other = "n2" if leader == "n1" else "n1"
+        nodes[other].shell.fit(False)
+        await wait_until(lambda: fitness(nodes[leader]) == {leader: True, other: False})
+        nodes[other].shell.fit(True)
+        await wait_until(lambda: fitness(nodes[leader]) == {leader: True, other: True})
+        await nodes[leader].shell.resign("step-down", 30.0)
+        await wait_until(lambda: nodes[other].shell.wanted is not None)
+        assert nodes[leader].shell.view.role is Role.RESIGNED
+        assert nodes[leader].traffic["datagrams_out"] > 0
+        assert nodes[leader].failed is None
+
+
+async def test_a_data_dir_of_another_node_is_refused_before_anything_listens(tmp_path: Path) -> None:
+    ports = free_ports(1)
+    async with opened(first := election("n1", tmp_path, ports)):
+        await wait_until(lambda: first.shell.wanted is not None)
+    (tmp_path / "n1").rename(tmp_path / "n2")
+    stranger = election("n2", tmp_path, [*ports, *free_ports(1)])
+    with pytest.raises(RaftStateError, match="belongs to node n1"):
+        await stranger.open()
+    await stranger.close()
