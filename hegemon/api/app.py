@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hegemon.api import dead_operations, job_operations, node_operations
+from hegemon.api import dead_operations, election_operations, job_operations, node_operations
 from hegemon.api.call import Call
 from hegemon.api.openapi import specification
 from hegemon.api.operation import Operation
@@ -27,6 +27,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *job_operations.OPERATIONS,
     *dead_operations.OPERATIONS,
     *node_operations.OPERATIONS,
+    *election_operations.OPERATIONS,
 )
 
 

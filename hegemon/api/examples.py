@@ -120,26 +120,56 @@ NODE: Final[dict[str, Any]] = {
     "started_at": _CREATED,
 }
 LEADER: Final[dict[str, Any]] = {"leader_id": "node-1", "epoch": 7, "generation": 2, "url": "http://127.0.0.1:8080"}
+MEMBERS: Final[list[dict[str, Any]]] = [
+    {
+        "id": f"node-{i}",
+        "health": "alive",
+        "incarnation": 0,
+        "address": f"127.0.0.1:{7945 + i}",
+        "rank": None,
+        "fit": True,
+        "voter": True,
+        "url": f"http://127.0.0.1:{8079 + i}",
+        "version": "0.1.0",
+        "slots": 16,
+        "load": 16,
+        "types": ["echo", "email"],
+    }
+    for i in (1, 2, 3)
+]
 ELECTION: Final[dict[str, Any]] = {
     "node_id": "node-1",
-    "current_algorithm": "solo",
-    "supported_algorithms": ["solo"],
+    "current_algorithm": "raft",
+    "supported_algorithms": ["solo", "bully", "raft", "gossip"],
     "role": "leader",
     "is_leader": True,
     "active": True,
     "leader_id": "node-1",
-    "term": 1,
+    "term": 4,
     "epoch": 7,
-    "members": ["node-1"],
-    "last_changes": [{"at": _CREATED, "leader_id": "node-1", "epoch": 7}],
+    "members": MEMBERS,
+    "last_changes": [{"at": _CREATED, "what": "won", "leader": "node-1", "term": 4, "reason": ""}],
+    "traffic": {"datagrams_out": 4711, "datagrams_in": 4690},
+}
+STEP_DOWNS: Final[dict[str, Any]] = {"for the default time": {}, "for a minute": {"pause": 60}}
+STEPPED_DOWN: Final[dict[str, Any]] = {
+    **ELECTION,
+    "role": "resigned",
+    "is_leader": False,
+    "active": False,
+    "leader_id": None,
 }
 CLUSTER: Final[dict[str, Any]] = {
     "cluster_id": "hegemon",
     "version": "0.1.0",
     "node_id": "node-1",
-    "algorithm": "solo",
+    "algorithm": "raft",
     "strategy": "least_loaded",
     "generation": 2,
+    "leader_id": "node-1",
+    "epoch": 7,
+    "node_count": 3,
+    "members": MEMBERS,
 }
 HEALTH_LIVE: Final[dict[str, Any]] = {"ok": True, "parts": {"claim loop": "ok"}}
 HEALTH_READY: Final[dict[str, Any]] = {"ok": True, "parts": {"mongodb": "ok", "redis": "ok", "index": "ok"}}

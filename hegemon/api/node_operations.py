@@ -1,4 +1,4 @@
-"""What a node says of itself and its cluster: counts, workers, nodes, leadership, health, metrics, problem codes."""
+"""What a node says of itself and its cluster: counts, workers, nodes, the leader, health, metrics, problem codes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from hegemon.api.views import (
     ProblemKinds,
     WorkerList,
     node_view,
-    with_moment,
     worker_view,
 )
-from hegemon.cluster.ports import ElectionInfo, Health, LeaderInfo, Stats
+from hegemon.cluster.ports import Health, LeaderInfo, Stats
+from hegemon.election.contract import Health as MemberHealth
 
 METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+_LIVING: Final = frozenset({MemberHealth.ALIVE.value, MemberHealth.SUSPECT.value})
 
 
 async def stats(node: Node, call: Call) -> Reply:
@@ -53,17 +54,19 @@ async def leader(node: Node, call: Call) -> Reply:
     return ok(await node.observer.leader())
 
 
-async def election(node: Node, call: Call) -> Reply:
-    """GET /api/v1/election"""
-    call.query(frozenset())
-    info = node.observer.election()
-    return ok(msgspec.structs.replace(info, last_changes=[with_moment(change) for change in info.last_changes]))
-
-
 async def cluster(node: Node, call: Call) -> Reply:
     """GET /api/v1/cluster"""
     call.query(frozenset())
-    return ok(node.observer.cluster())
+    election = node.observer.election()
+    return ok(
+        {
+            **node.observer.cluster(),
+            "leader_id": election.leader_id,
+            "epoch": election.epoch,
+            "node_count": sum(member.health in _LIVING for member in election.members),
+            "members": election.members,
+        }
+    )
 
 
 async def livez(node: Node, call: Call) -> Reply:
@@ -174,20 +177,10 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        f"{_V1}/election",
-        "getElection",
-        "cluster",
-        "What this node believes about leadership",
-        election,
-        (Answer(200, "Its belief.", ElectionInfo, examples.ELECTION),),
-        problems=_ASKED,
-    ),
-    Operation(
-        "GET",
         f"{_V1}/cluster",
         "getCluster",
         "cluster",
-        "The cluster's identity and settings",
+        "The cluster: its identity, its members, its leader",
         cluster,
         (Answer(200, "The cluster.", ClusterView, examples.CLUSTER),),
         problems=_ASKED,

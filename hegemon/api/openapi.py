@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from hegemon.api.dead_operations import DeadSelection
+from hegemon.api.election_operations import StepDown
 from hegemon.api.job_operations import NewJobs
 from hegemon.api.operation import ALWAYS, Answer, Operation
 from hegemon.api.parameters import Parameter
@@ -82,7 +83,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         examples = {name: {"value": value} for name, value in operation.body_examples.items()}
         schema = {"$ref": _REF.format(name=operation.body.__name__)}
-        described["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema, "examples": examples}}}
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {_JSON: {"schema": schema, "examples": examples}},
+        }
     described["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys((*operation.problems, *ALWAYS)):
@@ -150,7 +154,7 @@ def _header(description: str) -> dict[str, Any]:
 
 
 def _schemas(operations: tuple[Operation, ...]) -> dict[str, Any]:
-    shapes: list[Any] = [Problem, DeadSelection, _without_raw(NewJob)]
+    shapes: list[Any] = [Problem, DeadSelection, StepDown, _without_raw(NewJob)]
     shapes += [
         answer.shape
         for operation in operations

@@ -44,3 +44,4 @@ class Operation:
     problems: tuple[str, ...] = ()
     body: type[Any] | None = None
     body_examples: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = True

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from hegemon.api.call import Call
 from hegemon.api.problems import ApiError
+from hegemon.cluster.algorithm_guide import GUIDE, NODES_MAX
 from hegemon.cluster.durations import parse_duration
 from hegemon.queue.states import Status
 
@@ -43,6 +44,13 @@ JOB_ID: Final = Parameter(
     {"type": "string"},
     "0199a4b2-6c1e-7000-8000-3f1f0c9d2b7a",
     "path",
+)
+ALGORITHM: Final = Parameter("name", "An election algorithm.", {"type": "string", "enum": list(GUIDE)}, "raft", "path")
+NODES: Final = Parameter(
+    "nodes",
+    "For how many nodes; as many as there are now if not given.",
+    {"type": "integer", "minimum": 1, "maximum": NODES_MAX},
+    5,
 )
 CODE: Final = Parameter("code", "A problem code.", {"type": "string"}, "queue_full", "path")
 STATUS: Final = Parameter(
@@ -109,6 +117,16 @@ def limit(query: Mapping[str, str]) -> int:
     text = query.get("limit", str(LIMIT_DEFAULT))
     if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= LIMIT_MAX:
         raise ApiError("invalid_parameter", f"must be a whole number from 1 to {LIMIT_MAX}", field="limit")
+    return int(text)
+
+
+def nodes(query: Mapping[str, str]) -> int | None:
+    """`nodes`."""
+    text = query.get("nodes")
+    if text is None:
+        return None
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= NODES_MAX:
+        raise ApiError("invalid_parameter", f"must be a whole number from 1 to {NODES_MAX}", field="nodes")
     return int(text)
 
 

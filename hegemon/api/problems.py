@@ -41,6 +41,11 @@ TABLE: Final[dict[str, ProblemType]] = {
         "The job's state does not allow this",
         "For instance: cancelling a job that has ended, deleting one that lives. `job_status` says where it stands.",
     ),
+    "not_leader": ProblemType(
+        409,
+        "Not the leader",
+        "Only the leader can do this: ask it. `leader_id` and `leader_url` say who that is; null if nobody leads.",
+    ),
     "idempotency_key_in_flight": ProblemType(
         409, "Idempotency key in use", "A request with this key is still being processed.", retry=True
     ),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hegemon.cluster.ports import Health, JobPage, NodeInfo, WorkerInfo
+from hegemon.cluster.ports import Health, JobPage, MemberInfo, NodeInfo, WorkerInfo
 from hegemon.queue.jobs import Attempt, Job, rfc3339
 
 # 9999-12-31T23:59:59Z: RFC 3339 has no later second.
@@ -126,7 +126,7 @@ class NodeList(msgspec.Struct, frozen=True):
 
 
 class ClusterView(msgspec.Struct, frozen=True):
-    """The cluster and the answering node; further members may come."""
+    """The cluster as the answering node sees it; further fields may come. `node_count` counts members that live."""
 
     cluster_id: str
     version: str
@@ -134,6 +134,10 @@ class ClusterView(msgspec.Struct, frozen=True):
     algorithm: str
     strategy: str
     generation: int
+    leader_id: str | None
+    epoch: int
+    node_count: int
+    members: list[MemberInfo]
 
 
 class HealthSummary(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 from typer.main import get_command
 
-from hegemon.cli import cluster, dead, exits, jobs
+from hegemon.cli import cluster, dead, election, exits, jobs
 from hegemon.cli.exits import ExitCode, Stop
 from hegemon.cli.output import note
 from hegemon.cli.session import DEFAULT_URL, GlobalOptions
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.add_typer(jobs.app, name="job")
 app.add_typer(dead.app, name="dead")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(election.app, name="election")
 
 
 def _show_version(wanted: bool) -> None:

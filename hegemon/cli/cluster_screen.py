@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -14,19 +16,24 @@ from hegemon.cli.times import parsed, relative
 State = dict[str, Any]
 
 
-def screen(state: State) -> list[RenderableType]:
-    """`state` holds the replies of cluster, leader, election, nodes, workers and stats."""
-    parts: list[RenderableType] = [_head(state), "", _nodes(state["nodes"])]
+Views = Mapping[str, State | None]
+
+
+def screen(state: State, views: Views) -> list[RenderableType]:
+    """`state` holds the replies of cluster, leader, election, nodes, workers and stats; `views` each node's own
+    election by its URL, None where it did not answer."""
+    parts: list[RenderableType] = [head(state), "", node_table(state, views)]
     if state["workers"]:
         parts += ["", _workers(state["workers"])]
-    parts += ["", _jobs(state["stats"]), "", _depth(state["stats"])]
+    parts += ["", job_counts(state["stats"]), "", depth(state["stats"])]
     parked = state["stats"].get("queue", {}).get("parked") or {}
     if parked:
         parts += ["", _parked(parked)]
     return parts
 
 
-def _head(state: State) -> Table:
+def head(state: State) -> Table:
+    """Who leads, by which algorithm, and who says so."""
     cluster, leader, election = state["cluster"], state["leader"], state["election"]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
@@ -46,22 +53,60 @@ def _head(state: State) -> Table:
     return grid
 
 
-def _nodes(nodes: list[State]) -> Sheet:
+def node_table(state: State, views: Views) -> Sheet:
+    """One row a node: those that the index knows, and members that only the election knows."""
+    right = ("TERM", "EPOCH", "BUSY", "SLOTS")
     sheet = Sheet(
-        *("NODE", "STATE", "ROLE", "BUSY", "SLOTS", "STARTED", "URL"), right=("BUSY", "SLOTS"), flexible=("STARTED",)
+        *("NODE", "ROLE", "STATE", "TERM", "EPOCH", "BUSY", "SLOTS", "VERSION", "STARTED", "URL"),
+        right=right,
+        flexible=("STARTED",),
     )
-    for node in nodes:
-        alive = bool(node.get("alive"))
+    leader = state["leader"].get("leader_id")
+    members = {member["id"]: member for member in state["election"].get("members") or ()}
+    rows = {node.get("id"): node for node in sorted(state["nodes"], key=lambda node: bool(node.get("alive")))}
+    for name in sorted({*rows, *members}, key=_natural):
+        node, member = rows.get(name, {}), members.get(name, {})
+        url = node.get("url") or member.get("url")
+        view = views.get(url) if url else None
         sheet.add(
-            cell(node.get("id")),
-            cell("alive", "green") if alive else cell("silent", "red"),
-            cell("leader", "bold green") if node.get("is_leader") else cell("member"),
-            cell(node.get("held")),
-            cell(node.get("slots")),
+            cell(f"{name} *" if name == leader else name, "bold green" if name == leader else ""),
+            _role(name, leader, view),
+            _standing(node, member, url in views and view is None),
+            cell(view.get("term") if view else None),
+            cell(view.get("epoch") if view else None),
+            cell(node.get("held", member.get("load"))),
+            cell(node.get("slots", member.get("slots"))),
+            cell(node.get("version") or member.get("version")),
             cell(relative(parsed(node.get("started_at")))),
-            cell(node.get("url")),
+            cell(url),
         )
     return sheet
+
+
+def _role(name: str, leader: str | None, view: State | None) -> Text:
+    """What the node says it is; what the office says where it does not answer."""
+    if view is None:
+        return cell("leader" if name == leader else None, "yellow")
+    role = str(view.get("role"))
+    if role == "leader" and not view.get("active"):
+        return cell("leader, paused" if name == leader else "believes to lead", "yellow")
+    return cell(role, "bold green" if role == "leader" else "")
+
+
+def _standing(node: State, member: State, mute: bool) -> Text:
+    """How it is: the election's word if it has one, else the index's, and whether it answers us."""
+    health = member.get("health") or ("alive" if node.get("alive") else "silent")
+    if health == "alive" and mute:
+        return cell("no answer", "yellow")
+    if health == "alive" and not member.get("fit", True):
+        return cell("without a store", "yellow")
+    return cell(health, {"alive": "green", "suspect": "yellow"}.get(health, "red"))
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """The order in which n10 comes after n9."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", str(name))
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _workers(workers: list[State]) -> Sheet:
@@ -82,7 +127,8 @@ def _workers(workers: list[State]) -> Sheet:
     return sheet
 
 
-def _jobs(stats: State) -> Sheet:
+def job_counts(stats: State) -> Sheet:
+    """How many jobs have each status."""
     counts = stats.get("jobs", {})
     names = [*STATUS_STYLES, *(name for name in counts if name not in STATUS_STYLES)]
     titles = [name.upper() for name in names]
@@ -91,7 +137,8 @@ def _jobs(stats: State) -> Sheet:
     return sheet
 
 
-def _depth(stats: State) -> Text:
+def depth(stats: State) -> Text:
+    """What the index holds."""
     queue = stats.get("queue", {})
     counts = ", ".join(f"{queue.get(name, 0):,} {name}" for name in ("ready", "delayed", "held"))
     return Text.assemble(("queue depth  ", "bold"), cell(counts))

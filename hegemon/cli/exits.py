@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     JOB_FAILED = 1
+    FAILED = 1
     USAGE = 2
     NOT_FOUND = 3
     REFUSED = 4
@@ -25,9 +26,10 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "done",
-    ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled; `hegemon up` could not start or go on",
+    ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled; `hegemon up` could not start or go on; "
+    "a trial of `hegemon election` was not finished, or a job of it was lost or run again",
     ExitCode.USAGE: "the command line is wrong; nothing was sent",
-    ExitCode.NOT_FOUND: "there is no such job",
+    ExitCode.NOT_FOUND: "there is no such job, or no such thing",
     ExitCode.REFUSED: "the node refused the request (409, 413, 422, ...): the same request will fail again",
     ExitCode.UNAVAILABLE: "no node answers, or it is overloaded or broken (429, 5xx), also after retries",
     ExitCode.TIMED_OUT: "the time to wait was up before the job ended; the job goes on",

@@ -22,6 +22,7 @@ class Output(StrEnum):
     JSON = "json"
 
 
+JsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs.")]
 
 

@@ -24,6 +24,15 @@ class GlobalOptions:
     url: str
 
 
+def url_of(ctx: typer.Context) -> str:
+    """What `--url` says. ValueError when it is no URL of a node."""
+    from hegemon.client import transport
+
+    options = ctx.find_object(GlobalOptions) or GlobalOptions(DEFAULT_URL)
+    transport.setup(options.url)
+    return options.url.rstrip("/")
+
+
 @contextmanager
 def connect(ctx: typer.Context) -> Iterator[Client]:
     """The client of the node that `--url` names; whatever goes wrong inside becomes a `Stop`."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,7 +17,7 @@ from hegemon.cli.up_screen import Screen, overview
 from hegemon.cluster.embedded import EmbeddedError
 from hegemon.cluster.local import LocalCluster
 from hegemon.cluster.local_directory import LocalDirectory
-from hegemon.cluster.local_plan import LocalError, make_plan
+from hegemon.cluster.local_plan import ALGORITHMS, NODES_MAX, Home, LocalError, Plan, make_plan
 from hegemon.cluster.settings import SettingsError
 
 FAILED: Final = 1
@@ -28,25 +29,45 @@ def up(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="P", min=1, max=65535, help="The API's port. Default: SERVER_PORT, else 8080."),
+        typer.Option(
+            "--port", metavar="P", min=1, max=65535, help="The first API port. Default: SERVER_PORT, else 8080."
+        ),
     ] = None,
     handlers: Annotated[
         str | None,
         typer.Option("--handlers", metavar="MODULE[,MODULE]", help="Python modules with your jobs. Default: HANDLERS."),
     ] = None,
+    nodes: Annotated[
+        int, typer.Option("--nodes", "-n", metavar="N", min=1, max=NODES_MAX, help="How many nodes; ports P, P+1, ...")
+    ] = 1,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            "--algorithm",
+            metavar="|".join(ALGORITHMS),
+            help="How they elect their leader. Default: ELECTION_ALGORITHM, else solo for 1, bully for 2, raft from 3.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the nodes' logs here, too.")] = False,
 ) -> int:
-    """Start a local cluster in the foreground: MongoDB and Valkey, unless MONGODB_URI and REDIS_URL name yours, and a
-    node. Without --data all of it is gone at the end. Exit codes: 0 stopped, 1 failed, 130 stopped at once."""
-    return asyncio.run(_up(data, port, handlers, verbose=verbose))
+    """Start a local cluster in the foreground: MongoDB and Valkey, unless MONGODB_URI and REDIS_URL name yours, and
+    one node or several. Without --data all of it is gone at the end. Exit codes: 0 stopped, 1 failed, 130 stopped at
+    once."""
+
+    def planned(home: Home) -> Plan:
+        return make_plan(
+            os.environ, home, port=port, handlers=handlers, verbose=verbose, nodes=nodes, algorithm=algorithm
+        )
+
+    return asyncio.run(_up(data, planned, verbose=verbose))
 
 
-async def _up(data: Path | None, port: int | None, handlers: str | None, *, verbose: bool) -> int:
+async def _up(data: Path | None, planned: Callable[[Home], Plan], *, verbose: bool) -> int:
     stop, hurry = _listen_to_signals()
     screen = Screen(spinner=not verbose)
     try:
         with LocalDirectory.open(data) as directory:
-            plan = make_plan(os.environ, port=port, handlers=handlers, remembered=directory.ports, verbose=verbose)
+            plan = planned(directory.home())
             directory.remember(plan.ports)
             for note in plan.notes:
                 screen.said(note)
@@ -118,6 +139,6 @@ async def _run(
 
 async def _live(cluster: LocalCluster, directory: LocalDirectory, screen: Screen) -> None:
     await cluster.start()
-    types = await cluster.nodes[0].types()
-    screen.table(*overview(cluster, types, directory.path, kept=directory.kept))
+    types, leader = await asyncio.gather(cluster.nodes[0].types(), cluster.nodes[0].leader())
+    screen.table(*overview(cluster, types, leader, directory.path, kept=directory.kept))
     await cluster.watch()

@@ -112,18 +112,23 @@ def _drop_output() -> None:
     os.close(nowhere)
 
 
-def overview(cluster: LocalCluster, types: Sequence[str], data: Path, *, kept: bool) -> list[RenderableType]:
-    """Where everything is, what to try, and how to stop it."""
+def overview(
+    cluster: LocalCluster, types: Sequence[str], leader: str | None, data: Path, *, kept: bool
+) -> list[RenderableType]:
+    """Where everything is, who leads, what to try, and how to stop it."""
     from hegemon.cluster.setting_forms import mask_url
 
-    nodes = Sheet("NODE", "API", "METRICS")
+    nodes = Sheet("NODE", "API", "METRICS", "ROLE")
     for node in cluster.nodes:
-        nodes.add(cell(node.plan.id, "bold"), cell(node.plan.url), cell(node.plan.metrics_url))
+        leads = node.plan.id == leader
+        role = cell("leader", "bold green") if leads else cell("member")
+        nodes.add(cell(node.plan.id, "bold"), cell(node.plan.url), cell(node.plan.metrics_url), role)
     first = cluster.nodes[0].plan
     return [
         "",
         nodes,
         "",
+        _line("election", cluster.algorithm),
         _line("health", f"{first.url}/health"),
         _line("Redis", mask_url(cluster.redis_url)),
         _line("MongoDB", mask_url(cluster.mongodb_uri)),
@@ -132,6 +137,7 @@ def overview(cluster: LocalCluster, types: Sequence[str], data: Path, *, kept: b
         "",
         _line("Try:"),
         *(_line("", command) for command in _trial(first, types)),
+        *([_line("", f"{_program_at(first)} cluster watch")] if len(cluster.nodes) > 1 else []),
         "",
         _line("Ctrl-C stops everything."),
     ]
@@ -142,7 +148,7 @@ def _line(name: str, text: str = "") -> Text:
 
 
 def _trial(node: NodePlan, types: Sequence[str]) -> list[str]:
-    program = _program() if node.url == DEFAULT_PORT_URL else f"{_program()} --url {node.url}"
+    program = _program_at(node)
     if not types:
         return [f"{program} cluster status"]
     lines = []
@@ -153,6 +159,10 @@ def _trial(node: NodePlan, types: Sequence[str]) -> list[str]:
         post = f"curl -X POST {node.url}/api/v1/jobs -H 'Content-Type: application/json' -d"
         lines += [f"{program} job submit email '{mail}'", f"""{post} '{{"type": "email", "payload": {mail}}}'"""]
     return lines or [f"{program} job submit {types[0]} '{{…}}'"]
+
+
+def _program_at(node: NodePlan) -> str:
+    return _program() if node.url == DEFAULT_PORT_URL else f"{_program()} --url {node.url}"
 
 
 def _program() -> str:

@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -127,6 +128,14 @@ class AsyncClient:
     async def election(self) -> dict[str, Any]:
         """As `Client.election`."""
         return await self.send(calls.view("election"))
+
+    async def algorithm(self, name: str, nodes: int | None = None) -> dict[str, Any]:
+        """As `Client.algorithm`."""
+        return await self.send(calls.algorithm(name, nodes))
+
+    async def step_down(self, pause: float | timedelta = 10.0) -> dict[str, Any]:
+        """As `Client.step_down`."""
+        return await self.send(calls.step_down(pause))
 
     async def cluster(self) -> dict[str, Any]:
         """As `Client.cluster`."""

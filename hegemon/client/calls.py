@@ -164,6 +164,18 @@ def view(name: str) -> Call[dict[str, Any]]:
     return Call("GET", f"{API}/{name}", _object)
 
 
+def algorithm(name: str, nodes: int | None) -> Call[dict[str, Any]]:
+    """The advice on an election algorithm, for so many nodes; None: as many as there are."""
+    params = {} if nodes is None else {"nodes": str(nodes)}
+    return Call("GET", f"{API}/election/algorithms/{quote(name, safe='')}", _object, params=params)
+
+
+def step_down(pause: float | timedelta) -> Call[dict[str, Any]]:
+    """Make the node hand the leadership over, if it has it. Not repeatable: twice would depose the successor, too."""
+    seconds = pause.total_seconds() if isinstance(pause, timedelta) else pause
+    return Call("POST", f"{API}/election/step-down", _object, body=msgspec.json.encode({"pause": seconds}))
+
+
 def listing(name: str) -> Call[list[dict[str, Any]]]:
     """The list inside `{"workers": […]}` or `{"nodes": […]}`."""
     return Call("GET", f"{API}/{name}", lambda reply: _object(reply)[name])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -136,8 +137,17 @@ class Client:
         """What the answering node believes about leadership."""
         return self.send(calls.view("election"))
 
+    def algorithm(self, name: str, nodes: int | None = None) -> dict[str, Any]:
+        """What bully, raft or gossip is good for, with settings for so many nodes (None: as many as there are)."""
+        return self.send(calls.algorithm(name, nodes))
+
+    def step_down(self, pause: float | timedelta = 10.0) -> dict[str, Any]:
+        """Make this node hand over, and not stand again for `pause` (seconds); what it believes after that. `ApiError`
+        409 `not_leader` if it does not lead."""
+        return self.send(calls.step_down(pause))
+
     def cluster(self) -> dict[str, Any]:
-        """`cluster_id`, `version`, `node_id`, `algorithm`, `strategy`, `generation`."""
+        """`cluster_id`, `version`, `node_id`, `algorithm`, `strategy`, `generation`, `leader_id`, `epoch`, …"""
         return self.send(calls.view("cluster"))
 
     def send(self, call: Call[T]) -> T:

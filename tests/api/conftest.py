@@ -45,7 +45,7 @@ def node(_served: tuple[ApiServer, MemoryNode]) -> MemoryNode:
 @pytest.fixture(scope="session")
 def _client(_served: tuple[ApiServer, MemoryNode]) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=_served[0].url, timeout=10, event_hooks={"response": [check]}, trust_env=False
+        base_url=_served[0].url, timeout=60, event_hooks={"response": [check]}, trust_env=False
     ) as client:
         yield client
 

@@ -16,7 +16,6 @@ import msgspec
 from hegemon.cluster.ports import (
     DeadFilter,
     ElectionInfo,
-    Health,
     JobFilter,
     JobPage,
     LeaderInfo,
@@ -26,7 +25,10 @@ from hegemon.cluster.ports import (
     Stats,
     Submitted,
     WorkerInfo,
+    member_info,
 )
+from hegemon.cluster.ports import Health as Verdict
+from hegemon.election.contract import Health, Member
 from hegemon.queue.errors import (
     BatchTooLarge,
     IdempotencyKeyReused,
@@ -53,7 +55,10 @@ class MemoryObserver:
     def reset(self) -> None:
         self.documents: dict[str, Document] = {}
         self.failure: Exception | None = None
-        self.health = {"live": Health(True, {"claim loop": "ok"}), "ready": Health(True, {"mongodb": "ok"})}
+        self.leads = True
+        self.pauses: list[float] = []
+        self.office = LeaderInfo(None, 7, 2, None)
+        self.health = {"live": Verdict(True, {"claim loop": "ok"}), "ready": Verdict(True, {"mongodb": "ok"})}
 
     async def stats(self) -> Stats:
         self._fail()
@@ -73,12 +78,27 @@ class MemoryObserver:
 
     async def leader(self) -> LeaderInfo:
         self._fail()
-        return LeaderInfo(None, 7, 2, None)
+        return self.office
 
     def election(self) -> ElectionInfo:
         self._fail()
-        changes = [{"at": STARTED_AT, "leader_id": "n1"}]
-        return ElectionInfo("n1", "solo", ["solo"], "leader", True, True, "n1", 1, 7, ["n1"], changes)
+        changes = [{"at": STARTED_AT, "leader": "n1"}]
+        members = [
+            member_info(
+                Member("n1", address="127.0.0.1:7946"), {"url": "http://n1", "slots": 8, "held": 3, "types": ["b", "a"]}
+            ),
+            member_info(Member("n2", health=Health.DEAD), {}),
+        ]
+        algorithms = ["solo", "bully", "raft", "gossip"]
+        role = "leader" if self.leads else "follower"
+        return ElectionInfo("n1", "gossip", algorithms, role, self.leads, self.leads, "n1", 1, 7, members, changes)
+
+    async def step_down(self, pause_s: float) -> bool:
+        self._fail()
+        if not self.leads:
+            return False
+        self.leads, self.pauses = False, [*self.pauses, pause_s]
+        return True
 
     def cluster(self) -> dict[str, Any]:
         self._fail()
@@ -91,11 +111,11 @@ class MemoryObserver:
             "generation": 2,
         }
 
-    async def live(self) -> Health:
+    async def live(self) -> Verdict:
         self._fail()
         return self.health["live"]
 
-    async def ready(self) -> Health:
+    async def ready(self) -> Verdict:
         self._fail()
         return self.health["ready"]
 

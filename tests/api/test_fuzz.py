@@ -12,7 +12,11 @@ from hegemon.api.app import OPERATIONS
 from hegemon.queue.jobs import NewJob
 from tests.api.memory import MemoryNode
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 BODY_PATHS = [operation.path for operation in OPERATIONS if operation.body is not None]
 
 anything = st.recursive(

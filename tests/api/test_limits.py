@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hegemon.api import resource
 from hegemon.api.server import ApiServer
 from tests.api.conftest import REQUEST_BYTES_MAX
 from tests.api.documented import assert_problem
@@ -62,12 +63,12 @@ def test_a_body_beyond_the_limit_is_refused(http: httpx.Client, node: MemoryNode
 
 
 def test_an_announced_length_beyond_the_limit_is_refused_before_the_body_comes(
-    server: ApiServer, node: MemoryNode
+    server: ApiServer, node: MemoryNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started_s = time.monotonic()
+    # Longer than our socket waits: an answer that waited for the body would never come.
+    monkeypatch.setattr(resource, "LINGER_S", 60.0)
     status, body, closed = _exchange(server, f"{POST_JSON}Content-Length: 10000000000\r\n\r\n{{".encode())
     assert (status, body["code"], closed) == (413, "body_too_large", True)
-    assert time.monotonic() - started_s < 1.5, "the answer must not wait for the body"
 
 
 @pytest.mark.parametrize("size", [REQUEST_BYTES_MAX - 100, REQUEST_BYTES_MAX])
@@ -99,7 +100,7 @@ def test_a_body_without_end_is_cut_off_and_answered(server: ApiServer, node: Mem
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(f"{POST_JSON}Transfer-Encoding: chunked\r\n\r\n".encode())
         connection.setblocking(False)
-        heard, deadline_s = b"", time.monotonic() + 10
+        heard, deadline_s = b"", time.monotonic() + 30
         closed = False
         while not closed and time.monotonic() < deadline_s:
             try:

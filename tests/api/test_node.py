@@ -25,8 +25,8 @@ def test_stats_count_every_status(http: httpx.Client, job_id: str) -> None:
     ("workers", {"workers": [{"id": "n1.w0~1", "pid": 42, "types": ["echo"], "started_at": STARTED}]}),
     ("nodes", {"nodes": [{"id": "n1", "alive": True, "started_at": STARTED}]}),
     ("leader", {"leader_id": None, "epoch": 7, "generation": 2}),
-    ("election", {"current_algorithm": "solo", "last_changes": [{"at": STARTED, "leader_id": "n1"}]}),
-    ("cluster", {"cluster_id": "c", "node_id": "n1", "algorithm": "solo"}),
+    ("election", {"current_algorithm": "gossip", "last_changes": [{"at": STARTED, "leader": "n1"}]}),
+    ("cluster", {"cluster_id": "c", "node_id": "n1", "leader_id": "n1", "epoch": 7, "node_count": 1}),
 ])  # fmt: skip
 def test_the_cluster_is_shown_with_times_as_text(http: httpx.Client, path: str, some: dict[str, Any]) -> None:
     answer = http.get(f"/api/v1/{path}")

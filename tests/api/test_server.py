@@ -87,7 +87,7 @@ async def test_a_stop_cuts_off_what_outlasts_its_grace() -> None:
         job_id = (await client.post("/api/v1/jobs", json={"type": "echo"})).json()["id"]
         waiting = asyncio.ensure_future(client.get(f"/api/v1/jobs/{job_id}/wait?timeout=60"))
         await wait_until(lambda: node.waiting == 1)
-        await asyncio.wait_for(server.stop(0.2), 5)
+        await asyncio.wait_for(server.stop(0.2), 20)
         await wait_until(lambda: node.waiting == 0)
         assert_problem(await waiting, 503, "stopping")
 

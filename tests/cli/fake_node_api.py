@@ -16,6 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import msgspec
+
+from hegemon.cluster.algorithm_guide import GUIDE, advice
+from tests.cli.fake_cluster import FakeCluster
+
 FINAL = {"completed", "failed", "cancelled"}
 Job = dict[str, Any]
 
@@ -37,7 +42,9 @@ class Problem(Exception):
 class FakeNode:
     """The state behind the API, and the faults that are planned: each request takes the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "n1", place: FakeCluster | None = None) -> None:
+        self.name = name
+        self.place = place or FakeCluster()
         self.url = ""
         self.jobs: dict[str, Job] = {}
         self.keys: dict[str, tuple[bytes, str]] = {}
@@ -126,7 +133,6 @@ ALLOWED = {
     *("expires_at", "max_retries", "timeout", "retry", "tags"),
 }
 PRIORITIES = {"background": 0, "low": 1, "normal": 5, "high": 7, "critical": 10}
-NODE = {"id": "n1", "incarnation": "n1~1", "url": "http://127.0.0.1:8080", "version": "0.1.0", "alive": True}
 WORKER = {"id": "n1/w0~1", "node": "n1", "pid": 4711, "slots": 10, "held": 2, "solo": False, "types": ["echo", "größe"]}
 
 
@@ -202,6 +208,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"count": self._on_dead(action, json.loads(raw))}, {}
             case [method, "jobs", job_id, *rest]:
                 return self._on_job(method, self._find(job_id), rest)
+            case ["POST", "election", "step-down"]:
+                return 202, self._step_down(json.loads(raw)), {}
+            case ["GET", "election", "algorithms", name]:
+                return 200, self._algorithm(name, query), {}
             case ["GET", name]:
                 return 200, self._view(name), {}
         raise Problem(404, "not_found", "nothing is served under this path")
@@ -278,22 +288,24 @@ class _Handler(BaseHTTPRequestHandler):
                 del self.node.jobs[job["id"]]
         return len(dead)
 
+    def _step_down(self, body: dict[str, Any]) -> dict[str, Any]:
+        place = self.node.place
+        if place.leader != self.node.name:
+            raise Problem(409, "not_leader", f"this node does not lead; ask {place.leader}")
+        place.paused, place.leader = float(body["pause"]), None
+        return place.views(self.node.name)["election"]
+
+    def _algorithm(self, name: str, query: dict[str, str]) -> dict[str, Any]:
+        if name not in GUIDE:
+            raise Problem(404, "not_found", "there is no such algorithm")
+        told: dict[str, Any] = msgspec.to_builtins(advice(name, int(query.get("nodes", 3))))
+        return told
+
     def _view(self, name: str) -> dict[str, Any]:
         statuses = ("scheduled", "pending", "running", "retrying", *sorted(FINAL))
         seen = [self.node.look(job)["status"] for job in self.node.jobs.values()]
-        node = {**NODE, "is_leader": True, "slots": 10, "held": 2, "strategy": "least_loaded", "started_at": _now()}
         views: dict[str, dict[str, Any]] = {
-            "cluster": {
-                "cluster_id": "c-42",
-                "version": "0.1.0",
-                "node_id": "n1",
-                "algorithm": "solo",
-                "strategy": "least_loaded",
-                "generation": 3,
-            },
-            "leader": {"leader_id": "n1", "epoch": 17, "generation": 3, "url": NODE["url"]},
-            "election": {"node_id": "n1", "current_algorithm": "solo", "term": 5, "epoch": 17, "role": "leader"},
-            "nodes": {"nodes": [node]},
+            **self.node.place.views(self.node.name),
             "workers": {"workers": [{**WORKER, "started_at": _now()}]},
             "stats": {
                 "jobs": {status: seen.count(status) for status in statuses},
@@ -324,11 +336,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[FakeNode]:
+def serving(name: str = "n1", place: FakeCluster | None = None) -> Iterator[FakeNode]:
     """A node on a free loopback port, for the length of the block."""
-    node = FakeNode()
+    node = FakeNode(name, place)
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"node": node}))
     node.url = f"http://127.0.0.1:{server.server_address[1]}"
+    node.place.urls[name] = node.url
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

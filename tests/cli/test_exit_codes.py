@@ -49,6 +49,19 @@ def test_every_code_is_in_the_help_and_in_the_docs(bare_run: Run) -> None:
         (("job", "list", "--output", "xml"), "json"),
         (("job", "get", ""), "not a job id"),
         (("job", "wait", "x", "--timeout", "-1s"), "--timeout must be"),
+        (("election", "demo", "--algorithm", "solo"), "known are bully, raft, gossip"),
+        (("election", "demo", "--nodes", "2"), "raft needs a majority"),
+        (("election", "demo", "--nodes", "1"), "--nodes"),
+        (("election", "demo", "--kills", "0"), "--kills"),
+        (("election", "bench", "--algorithms", "bully,paxos"), "'paxos' is not an algorithm"),
+        (("election", "bench", "--nodes", "3,eleven"), "sizes from 2 to 10"),
+        (("election", "bench", "--nodes", "2,3"), "raft needs a majority"),
+        (("election", "bench", "--algorithms", ","), "Name an algorithm"),
+        (("election", "bench", "--calm", "5"), "--calm must have a unit"),
+        (("election", "bench", "--json", "/there/is/none/x.json"), "/there/is/none is not a directory"),
+        (("election", "step-down", "--pause", "soon"), "--pause must be a duration"),
+        (("election", "guide"), "bully"),
+        (("cluster", "watch", "--for", "3"), "--for must have a unit"),
         (("job", "fetch"), "fetch"),
         (("jobs",), "jobs"),
         (("--nonsense",), "--nonsense"),
@@ -200,4 +213,5 @@ def test_the_whole_tree_is_what_the_issue_asks_for() -> None:
     }
     assert tree["job"] >= {"submit", "submit-batch", "list", "get", "wait", "cancel", "retry", "delete"}
     assert tree["dead"] == {"list", "requeue", "purge"}
-    assert tree["cluster"] == {"status"}
+    assert tree["cluster"] == {"status", "watch"}
+    assert tree["election"] == {"guide", "step-down", "demo", "bench"}

@@ -1,4 +1,4 @@
-"""`hegemon dead` and `hegemon cluster`: what failed for good, and the state of it all."""
+"""`hegemon dead`: what failed for good."""
 
 import pytest
 
@@ -88,43 +88,3 @@ def test_purge_of_everything_says_everything(run: Run, client: Client) -> None:
     ended = run("dead", "purge", "--all", stdin="y\n", tty=True)
     assert "ALL dead letters" in ended.err
     assert list(client.dead()) == []
-
-
-def test_cluster_status_is_one_screen_with_all_that_matters(run: Run, fake: FakeNode) -> None:
-    for kind in ("echo", "fail", "somewhere-else"):
-        run("job", "submit", kind)
-    ended = run("cluster", "status")
-    assert (ended.code, ended.err) == (0, "")
-    assert len(ended.out.splitlines()) <= 24
-    for part in (
-        "c-42",
-        "epoch 17",
-        "term 5",
-        "solo",
-        "least_loaded",
-        "n1/w0~1",
-        "1,234 ready",
-        "3 of type unheard-of",
-    ):
-        assert part in ended.out
-    head, counts = next(
-        (line.split(), ended.out.splitlines()[number + 1].split())
-        for number, line in enumerate(ended.out.splitlines())
-        if "COMPLETED" in line
-    )
-    assert dict(zip(head, counts, strict=True)) == {
-        "SCHEDULED": "0",
-        "PENDING": "1",
-        "RUNNING": "0",
-        "RETRYING": "0",
-        "COMPLETED": "1",
-        "FAILED": "1",
-        "CANCELLED": "0",
-    }
-
-
-def test_cluster_status_as_json_has_every_view(run: Run, client: Client) -> None:
-    state = run("cluster", "status", "-o", "json").json
-    assert state.keys() == {"cluster", "leader", "election", "nodes", "workers", "stats"}
-    assert state["leader"]["leader_id"] == state["nodes"][0]["id"]
-    assert state["cluster"] == client.cluster()

@@ -1,0 +1,56 @@
+"""Asking the nodes of a cluster, each for itself and all at once, with little patience: some of them may be dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from hegemon.client import ApiError, AsyncClient, Unreachable
+
+State = dict[str, Any]
+PATIENCE_S: Final = 0.8
+
+
+def urls_in(state: State) -> list[str]:
+    """Every URL at which a node answers, as far as the replies of nodes, election and leader tell."""
+    election = state.get("election") or {}
+    found = [node.get("url") for node in state.get("nodes") or ()]
+    found += [member.get("url") for member in election.get("members") or ()]
+    found.append((state.get("leader") or {}).get("url"))
+    return list(dict.fromkeys(url.rstrip("/") for url in found if url))
+
+
+async def views(urls: Iterable[str]) -> dict[str, State | None]:
+    """What each node itself says of the election; None for one that does not answer."""
+    wanted = list(urls)
+    answers = await asyncio.gather(*(_view(url) for url in wanted))
+    return dict(zip(wanted, answers, strict=True))
+
+
+def views_now(urls: Iterable[str]) -> dict[str, State | None]:
+    """`views`, for who has no event loop."""
+    return asyncio.run(views(urls))
+
+
+async def _view(url: str) -> State | None:
+    try:
+        async with AsyncClient(url, timeout=PATIENCE_S, retry_for=0) as client:
+            return await client.election()
+    except (ApiError, Unreachable, ValueError):
+        return None
+
+
+async def state_from(urls: Sequence[str]) -> tuple[str, State] | None:
+    """The state as the first of these nodes that answers has it, with its URL; None if none does."""
+    for url in urls:
+        try:
+            async with AsyncClient(url, timeout=PATIENCE_S, retry_for=0) as client:
+                names = ("cluster", "leader", "election", "nodes", "stats")
+                answers = await asyncio.gather(
+                    client.cluster(), client.leader(), client.election(), client.nodes(), client.stats()
+                )
+                return url, dict(zip(names, answers, strict=True))
+        except (ApiError, Unreachable, ValueError):
+            continue
+    return None
