@@ -18,7 +18,8 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -69,6 +70,20 @@ def unplaceable(workers: Sequence[WorkerView], job: Placeable) -> bool:
     counts, since its node can start a solo process for it. A solo worker does not count for other jobs.
     """
     return not any(job.type in worker.types and (job.suspect or not worker.solo) for worker in workers)
+
+
+def prefer(workers: Sequence[WorkerView], doubted: AbstractSet[str]) -> list[WorkerView]:
+    """The workers, those of ``doubted`` nodes only with the types that no other worker of their kind has room for: what
+    goes to a node that has just died waits until that is certain, but a node that is only cut off is not wasted."""
+    if not doubted:
+        return list(workers)
+    sure = [worker for worker in workers if worker.node not in doubted]
+    served = {
+        solo: frozenset(name for worker in sure if worker.solo is solo and worker.room > 0 for name in worker.types)
+        for solo in (False, True)
+    }
+    rest = (worker for worker in workers if worker.node in doubted)
+    return sure + [replace(worker, types=worker.types - served[worker.solo]) for worker in rest]
 
 
 # Takes one job: the index of the worker that gets it, its room already taken; or NOBODY.

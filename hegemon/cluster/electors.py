@@ -3,6 +3,7 @@ the driver of its library too. Solo needs nothing, and is spared the memory of w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from hegemon.cluster.settings import Settings
@@ -11,6 +12,10 @@ from hegemon.election.contract import Member, Randomness, Timing, Witnessed
 from hegemon.election.solo import Solo
 
 Met = Callable[[Member], None]
+
+
+class ElectionFault(Exception):
+    """This node cannot take part in elections, now or any more; the message says why and what to do."""
 
 
 class Election:
@@ -33,7 +38,12 @@ class Election:
         self.shell.tell(Witnessed(moved))
 
     async def open(self) -> None:
-        """Listen and begin to ask the peers. OSError when the port cannot be had."""
+        """Listen and begin to ask the peers. OSError when the port cannot be had, ElectionFault when what was kept on
+        disk cannot be relied on."""
+
+    async def watch(self) -> None:
+        """Raise ElectionFault once the election has broken down; until then, or for ever, wait."""
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         """Close what listens."""

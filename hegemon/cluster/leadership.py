@@ -52,7 +52,6 @@ class Leadership:
         store: JobStore,
         queries: JobQueries,
         offices: OfficeStore,
-        index: MemberIndex,
         rebuild_redis: Redis,
         supervisor: Supervisor,
         policy: RetryPolicy,
@@ -64,7 +63,6 @@ class Leadership:
         self._store = store
         self._queries = queries
         self._offices = offices
-        self._index = index
         self._supervisor = supervisor
         self._policy = policy
         self._woken = woken
@@ -134,10 +132,11 @@ class Leadership:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def start(self, go: Start) -> list[asyncio.Task[None]]:
-        """Open what listens, then run everything; the tasks. OSError when the cluster's port cannot be had."""
+        """Open what listens, then run everything; the tasks. OSError, ElectionFault: see `Election.open`."""
         await self.election.open()
         return [
             go("shell", self.shell.run),
+            go("election-watch", self.election.watch),
             go("witness", self.witness.run),
             go("twins", self.membership.refuse_twin),
             go("office", self.office.run),
@@ -183,12 +182,20 @@ class Leadership:
         """Who the election holds to be dead: silent, and not witnessed in the store either."""
         return frozenset(member.id for member in self.shell.view.members if member.health is Health.DEAD)
 
+    def _doubted(self) -> frozenset[str]:
+        """Who the election does not hear, for now: cut off from us, or about to be found dead."""
+        return frozenset(member.id for member in self.shell.view.members if member.health is Health.SUSPECT)
+
     async def _duties(self, index: LeaderIndex) -> None:
         """The leader's duties under one office and generation."""
         queue = self._settings.queue
+        # Under the office's generation: the node's own is as old as its last beat, and a refusal here would be taken
+        # for a lost index.
+        member = MemberIndex(self._redis)
+        member.generation = index.generation
         recovery = Recovery(
             index=index,
-            member=self._index,
+            member=member,
             store=self._store,
             queries=self._queries,
             clock=self._clock,
@@ -196,7 +203,7 @@ class Leadership:
         )
         upkeep = Upkeep(
             index=index,
-            member=self._index,
+            member=member,
             queries=self._queries,
             offices=self._offices,
             recovery=recovery,
@@ -218,6 +225,7 @@ class Leadership:
             woken=self._woken,
             may=lambda: self.office.is_active,
             gone=self._gone,
+            doubted=self._doubted,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run(), name="duty-scheduler")

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.observer import NodeObserver, Pulse
@@ -143,7 +144,6 @@ class Node:
             store=self._store,
             queries=self._queries,
             offices=self._offices,
-            index=self._index,
             rebuild_redis=self._rebuild_redis,
             supervisor=self._supervisor,
             policy=self._policy,
@@ -256,7 +256,7 @@ class Node:
                 for task in (*loops, *leading):
                     task.cancel()
         except BaseExceptionGroup as failed:
-            if error := leaf(failed, WorkerStartError, WrongStore, TwinError, OSError):
+            if error := leaf(failed, WorkerStartError, WrongStore, TwinError, ElectionFault, OSError):
                 words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise StartError(words) from error
             raise

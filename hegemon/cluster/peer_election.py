@@ -19,9 +19,9 @@ from hegemon.version import VERSION
 
 def make_elector(settings: ElectionSettings, me: Member, timing: Timing, rng: Randomness) -> Elector:
     """Bully or Gossip."""
-    if settings.election_algorithm == "gossip":
-        return Gossip(me, timing=timing, rng=rng)
     others = sum(1 for peer in settings.cluster_peers if peer.id != me.id)
+    if settings.election_algorithm == "gossip":
+        return Gossip(me, timing=timing, rng=rng, expected=1 + others)
     return Bully(me, timing=timing, preempt=settings.election_bully_preempt, expected=others)
 
 

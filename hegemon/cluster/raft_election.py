@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.peer_election import PeerElection
 from hegemon.cluster.raft_driver import RaftDriver, on_loop
-from hegemon.cluster.raft_state import RaftFile
+from hegemon.cluster.raft_state import RaftFile, RaftStateError
 from hegemon.cluster.settings import Settings
 from hegemon.election.contract import Abdicate, Effect, Event, Fitness, Member, Randomness, Timing
 from hegemon.election.raft import RaftElector
@@ -27,7 +28,7 @@ class _FitnessToo(RaftElector):
 class RaftElection(PeerElection):
     """Raft among the nodes that CLUSTER_PEERS names. ``failed`` is the fault that ended the driver, None while it runs.
 
-    Besides what its base raises, `open` raises RaftStateError, with a sentence, if DATA_DIR cannot be relied on.
+    `open` raises ElectionFault with a sentence if DATA_DIR cannot be relied on.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RaftElection(PeerElection):
         self._rng = rng
         self._driver: RaftDriver | None = None
         self.failed: Exception | None = None
+        self._broken = asyncio.Event()
         elector = _FitnessToo(me, voters=self._voters, timing=timing)
         super().__init__(elector, settings, me, now_ms, abdicate=self._abdicate)
         elector.on_fitness = self._set_fit
@@ -57,16 +59,19 @@ class RaftElection(PeerElection):
         if self._data_dir is None:
             raise ValueError("raft needs DATA_DIR")  # the settings refuse it before
         loop = asyncio.get_running_loop()
-        driver = RaftDriver(
-            self._me,
-            voters=self._voters,
-            timing=self._timing,
-            storage=RaftFile(self._data_dir / "raft", cluster_id=self._cluster_id, node_id=self._me.id),
-            send=on_loop(loop, self.transport.send),
-            observed=on_loop(loop, self.shell.tell),
-            failed=on_loop(loop, self._fail),
-            rng=self._rng,
-        )
+        try:
+            driver = RaftDriver(
+                self._me,
+                voters=self._voters,
+                timing=self._timing,
+                storage=RaftFile(self._data_dir / "raft", cluster_id=self._cluster_id, node_id=self._me.id),
+                send=on_loop(loop, self.transport.send),
+                observed=on_loop(loop, self.shell.tell),
+                failed=on_loop(loop, self._fail),
+                rng=self._rng,
+            )
+        except RaftStateError as error:
+            raise ElectionFault(str(error)) from error
         await super().open()
         self._driver = driver
         driver.start()
@@ -87,3 +92,8 @@ class RaftElection(PeerElection):
 
     def _fail(self, error: Exception) -> None:
         self.failed = error
+        self._broken.set()
+
+    async def watch(self) -> None:
+        await self._broken.wait()
+        raise ElectionFault(f"the Raft election of this node has broken down: {self.failed!r}") from self.failed

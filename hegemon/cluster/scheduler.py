@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from hegemon.cluster.balancing import Balancer, WorkerView
+from hegemon.cluster.balancing import Balancer, WorkerView, prefer
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import Entry
@@ -56,6 +56,7 @@ class Scheduler:
         woken: asyncio.Event,
         may: Callable[[], bool] = lambda: True,
         gone: Callable[[], AbstractSet[str]] = frozenset,
+        doubted: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:
         self._index = index
         self._redis = redis
@@ -69,6 +70,8 @@ class Scheduler:
         self._may = may
         # Nodes that the election holds to be dead: their leases have yet to run out, but nothing is sent there.
         self._gone = gone
+        # Nodes that the election does not hear: they get only what nobody else can take.
+        self._doubted = doubted
         self._information: dict[str, dict[str, Any]] = {}
         self._turn = 0
         # Promotions in a row that found nothing due yet.
@@ -175,7 +178,7 @@ class Scheduler:
                     solo=information["solo"],
                 )
             )
-        return views
+        return prefer(views, self._doubted())
 
     async def _unpark(self, survey: Survey, views: Sequence[WorkerView]) -> bool:
         returned = 0

@@ -32,11 +32,14 @@ which pass it on to the rest, and less often (``slowness``). Who hears nothing f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hegemon.election.contract import (
     Changed,
     Effect,
     Event,
     Fitness,
+    Health,
     Member,
     OfficeLost,
     Randomness,
@@ -65,6 +68,10 @@ class Gossip(Campaign):
     ) -> None:
         super().__init__(me, timing=timing, rng=rng, expected=expected, swim=swim)
         self._view_key: tuple[object, ...] = ()
+        self._leader_word_at = NEVER
+        # A leader that was succeeded for its silence. SWIM takes seconds to be sure of it; people and the leader's
+        # duties need not wait that long to doubt it.
+        self._doubted: str | None = None
         self._view = View(None, 0, Role.FOLLOWER, self._swim.members)
 
     # -- the elector's contract ----------------------------------------------------------------------------------------
@@ -92,6 +99,10 @@ class Gossip(Campaign):
         self._notice_lateness(now)
         match event:
             case Received(sender, payload, stream):
+                if sender == self._view.leader:
+                    self._leader_word_at = now
+                if sender == self._doubted:
+                    self._doubted = None
                 self._receive(sender, payload, now, stream=stream)
             case OfficeLost(reason):
                 self._lose_office(reason, now)
@@ -119,9 +130,14 @@ class Gossip(Campaign):
         reign = self._reign
         leader = None if reign is None or self._blind else reign.leader
         effects: list[Effect] = [] if self._lost is None else [self._lost]
-        key = (self._swim.version, leader, self._term, self._role)
+        before = self._view.leader
+        if leader not in (before, None) and before not in (None, self._me):
+            if now - self._leader_word_at > self._timing.silence_s / 2:
+                self._doubted = before
+            self._leader_word_at = now
+        key = (self._swim.version, leader, self._term, self._role, self._doubted)
         if key != self._view_key:
-            view = View(leader, self._term, self._role, self._swim.members)
+            view = View(leader, self._term, self._role, tuple(map(self._shown, self._swim.members)))
             self._view_key = key
             if view != self._view:
                 self._view = view
@@ -131,6 +147,10 @@ class Gossip(Campaign):
         effects += self._out
         self._lost, self._won, self._out = None, None, []
         return effects
+
+    def _shown(self, member: Member) -> Member:
+        doubted = member.id == self._doubted and member.health is Health.ALIVE
+        return replace(member, health=Health.SUSPECT) if doubted else member
 
     def _notice_lateness(self, now: float) -> None:
         """After we were stopped, the silence of the leader is our own: it gets the time that we lost."""

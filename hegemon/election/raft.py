@@ -187,6 +187,6 @@ class RaftElector:
                 rank = met.rank if member.rank is None else member.rank
                 member = replace(member, address=met.address, incarnation=met.incarnation, rank=rank)
             at = self._witnessed.get(name, -math.inf)
-            if member.health in (Health.SUSPECT, Health.DEAD) and self._now - at < self._timing.member_witness_s:
-                member = replace(member, health=Health.ALIVE)  # cut off from us
+            if member.health is Health.DEAD and self._now - at < self._timing.member_witness_s:
+                member = replace(member, health=Health.SUSPECT)  # cut off from us
             yield member

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hegemon.cluster.balancing import STRATEGIES, WorkerView, balancer, unplaceable
+from hegemon.cluster.balancing import STRATEGIES, WorkerView, balancer, prefer, unplaceable
 
 EVERY_STRATEGY = pytest.mark.parametrize("name", list(STRATEGIES))
 
@@ -42,6 +42,28 @@ def allocate(name: str, workers: Sequence[WorkerView], jobs: int) -> list[str | 
 
 
 THREE = [worker("a"), worker("b"), worker("c")]
+
+
+# --- nodes in doubt ---
+
+
+def test_a_node_in_doubt_gets_nothing_that_another_has_room_for() -> None:
+    for name in STRATEGIES:
+        assert set(allocate(name, prefer(THREE, {"node-of-b"}), 300)) == {"a", "c"}
+
+
+def test_a_node_in_doubt_gets_what_nobody_else_can_take_now() -> None:
+    full = [worker("a", room=0), worker("b")]
+    assert allocate("least_loaded", prefer(full, {"node-of-b"}), 2) == ["b", "b"]
+    other = [worker("a", types=["mail"]), worker("b", types=["mail", "echo"])]
+    doubted = prefer(other, {"node-of-b"})
+    assert allocate("least_loaded", doubted, 1) == ["b"]
+    assert next(view for view in doubted if view.id == "b").types == {"echo"}
+
+
+def test_room_for_suspects_is_no_room_for_others() -> None:
+    solo = [worker("a", solo=True), worker("b")]
+    assert allocate("least_loaded", prefer(solo, {"node-of-b"}), 1) == ["b"]
 
 
 # --- round_robin ---

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from hegemon.cluster.electors import make_election
+from hegemon.cluster.electors import ElectionFault, make_election
 from hegemon.cluster.raft_election import RaftElection
-from hegemon.cluster.raft_state import RaftStateError
 from hegemon.cluster.settings import load
 from hegemon.election.contract import Member, Role, Timing
+from tests.nodes import free_port
 from tests.waiting import wait_until
 
 TIMING = Timing(heartbeat_s=0.2, silence_s=0.7, timeout_s=6.0)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, for UDP and TCP alike."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Free ports that nobody else of this run gets."""
+    return [free_port() for _ in range(count)]
 
 
 def fitness(node: RaftElection) -> dict[str, bool]:
@@ -89,12 +84,20 @@ async def test_two_voters_made_from_settings_elect_hand_over_and_know_who_is_fit
         assert nodes[leader].failed is None
 
 
+async def test_a_broken_election_is_not_kept_quiet(tmp_path: Path) -> None:
+    async with opened(broken := election("n1", tmp_path, free_ports(1))):
+        broken._fail(OSError("the disk is full"))
+        with pytest.raises(ElectionFault, match="the disk is full"):
+            async with asyncio.timeout(5):
+                await broken.watch()
+
+
 async def test_a_data_dir_of_another_node_is_refused_before_anything_listens(tmp_path: Path) -> None:
     ports = free_ports(1)
     async with opened(first := election("n1", tmp_path, ports)):
         await wait_until(lambda: first.shell.wanted is not None)
     (tmp_path / "n1").rename(tmp_path / "n2")
     stranger = election("n2", tmp_path, [*ports, *free_ports(1)])
-    with pytest.raises(RaftStateError, match="belongs to node n1"):
+    with pytest.raises(ElectionFault, match="belongs to node n1"):
         await stranger.open()
     await stranger.close()

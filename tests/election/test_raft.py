@@ -159,7 +159,7 @@ def test_an_onlooker_never_leads() -> None:
     assert next(member for member in raft.view.members if member.id == "n9").voter is False
 
 
-def test_a_silent_member_that_the_store_shows_is_alive_until_the_witness_is_old() -> None:
+def test_a_silent_member_that_the_store_shows_is_cut_off_and_not_dead_until_the_witness_is_old() -> None:
     raft = elector()
     raft.handle(follows(3, "n2", (Member("n1"), Member("n2"), Member("n3", Health.DEAD))), 1.0)
 
@@ -167,7 +167,7 @@ def test_a_silent_member_that_the_store_shows_is_alive_until_the_witness_is_old(
         return {member.id: member.health for member in raft.view.members}["n3"]
 
     raft.handle(Witnessed(frozenset({"n3"})), 2.0)
-    assert health() is Health.ALIVE
+    assert health() is Health.SUSPECT
     assert raft.deadline() == 2.0 + TIMING.member_witness_s
     raft.handle(Tick(), 2.0 + TIMING.member_witness_s)
     assert health() is Health.DEAD
