@@ -89,8 +89,9 @@ class KnownPeer:
         silence = now - max(self.heard, self._since)
         if silence > timing.timeout_s:
             return Health.DEAD
-        # Twice the silence that a leader is granted: keepalives come half as often as heartbeats.
-        heard = self.heard > -math.inf and silence <= 2 * timing.silence_s
+        # More than two keepalives, which come half as often as heartbeats; and no more, so that a new leader doubts the
+        # one that it succeeds from its first dispatch on.
+        heard = self.heard > -math.inf and silence <= 1.3 * timing.silence_s
         return Health.ALIVE if heard else Health.SUSPECT
 
     def member(self, now: float, timing: Timing, *, voter: bool) -> Member:

@@ -121,7 +121,7 @@ async def test_a_restarted_peer_is_heard_again_at_once(same_port: bool) -> None:
             again.transport.introduce(a.address)
             again.transport.send("a", b"kept")
             await wait_until(lambda: a.knows(again) and again.knows(a))
-            assert time.monotonic() - started < 1.0  # 3 ms when nothing else runs; a mere timeout would take 3 s
+            assert time.monotonic() - started < 2.5  # 3 ms when nothing else runs; a mere timeout would take 3 s
             await exchange(a, again)
             assert [member.address for member in a.met] == [b.address, again.address]
 

@@ -30,9 +30,15 @@ class Ordeal:
         self.mongo = mongo
         self.cancelled: set[str] = set()
 
-    async def run(self, seed: int, seconds: float, besides: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def run(
+        self,
+        seed: int,
+        seconds: float,
+        besides: Callable[[], Awaitable[None]] | None = None,
+        until: Callable[[], object] = lambda: True,
+    ) -> None:
         """Load, while both stores misbehave, and `besides` half-way; returns when they behave again and every submitter
-        is done.
+        is done. A slow machine meets fewer requests in `seconds`: it goes on for as long as `until` asks for more.
         """
         self.redis.misbehave(Plan(seed, every=30, late_s=(3 * REDIS_TIMEOUT_S, 8 * REDIS_TIMEOUT_S)))
         self.mongo.misbehave(Plan(seed, every=30, late_s=(1.5 * MONGODB_TIMEOUT_S, 3 * MONGODB_TIMEOUT_S)))
@@ -44,6 +50,7 @@ class Ordeal:
             if besides is not None:
                 await besides()
             await asyncio.sleep(seconds / 2)
+            await wait_until(until, 60.0, "enough to have gone wrong")
             over.set()
             self.redis.behave()
             self.mongo.behave()
@@ -105,10 +112,10 @@ class Ordeal:
         except httpx.TransportError:
             return None
 
-    async def verdict_of(self, replay: str, timeout: float = 40.0) -> Verdict:
+    async def verdict_of(self, replay: str, timeout: float = 60.0) -> Verdict:
         """The judge's verdict once all has ended; fails with the books, the faults and what replays them."""
         # What arrives late may be a job: all that is under way arrives first.
-        await wait_until(lambda: not (self.redis.late or self.mongo.late), 20.0, "the late requests to arrive")
+        await wait_until(lambda: not (self.redis.late or self.mongo.late), message="the late requests to arrive")
         ended = await self.trial.settled(timeout)
         verdict = self.trial.verdict()
         told = f"{replay}\n{verdict}\n{self.met}\n{self.trial.node.log[-6000:]}"
@@ -117,6 +124,10 @@ class Ordeal:
         wrong = {job_id: records[job_id].status for job_id in self.cancelled if records[job_id].status != "cancelled"}
         assert not wrong, f"{replay}\nwere answered as cancelled: {wrong}"
         return verdict
+
+    def met_all(self) -> bool:
+        """Whether each store met each fault that costs an answer."""
+        return all(store.count(fault) for store in (self.redis, self.mongo) for fault in ("lose", "cut", "late"))
 
     @property
     def met(self) -> str:

@@ -28,7 +28,7 @@ async def segfault(ctx: Context) -> None:
 async def dies_later(ctx: Context) -> None:
     """Ends its process once it is recorded as running, and whoever ran beside it too."""
     journal("start", ctx)
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(1.0)
     os._exit(3)
 
 

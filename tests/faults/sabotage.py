@@ -42,7 +42,7 @@ def acknowledge_first() -> None:
 
     async def later(self: store.JobStore, documents: Sequence[dict[str, Any]]) -> list[str | None]:
         async def write() -> None:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(5.0)
             await insert(self, documents)
 
         under_way.add(asyncio.create_task(write()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from pymongo.write_concern import WriteConcern
+
 from hegemon.cluster import recovery, upkeep
-from hegemon.queue import redis, submit
+from hegemon.queue import mongo, redis, store, submit
 from tests.faults.sabotage import _replace
 
 
@@ -47,9 +49,21 @@ def buffer_unbounded() -> None:
     _replace(submit.Submitter, "_admit", admit)
 
 
+def majority_unasked() -> None:
+    """I1, I4: a write counts as done when the primary has it, which may not be primary tomorrow."""
+    init = store.JobStore.__init__
+
+    def hasty(self: store.JobStore, client: mongo.Client, database: mongo.Database) -> None:
+        init(self, client, database)
+        self.jobs = self.jobs.with_options(write_concern=WriteConcern(w=1, j=True))
+
+    _replace(store.JobStore, "__init__", hasty)
+
+
 MORE: Final[dict[str, Callable[[], None]]] = {
     "groups-unnumbered": groups_unnumbered,
     "crashes-uncounted": crashes_uncounted,
     "guilt-by-association": guilt_by_association,
     "buffer-unbounded": buffer_unbounded,
+    "majority-unasked": majority_unasked,
 }

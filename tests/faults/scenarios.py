@@ -59,22 +59,19 @@ async def delayed(trial: Trial) -> None:
     await trial.offer_many([{"type": "journaled", "delay": 0.2 + 0.01 * i} for i in range(BATCH)])
 
 
-async def running(trial: Trial) -> None:
-    """Jobs in every slot, and more behind them."""
-    await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.3}} for _ in range(BATCH // 4)])
-    await trial.started(4)
-
-
 async def running_then_a_worker_dies(trial: Trial) -> None:
-    """Its supervisor reports it; what it ran becomes suspect, what it held goes on."""
-    await running(trial)
+    """Jobs in every slot, and more behind them. The supervisor reports it; what ran becomes suspect, what was held goes
+    on.
+    """
+    await trial.offer_many([{"type": "journaled", "payload": {"gate": trial.gate}} for _ in range(BATCH // 4)])
+    await trial.started(4)
     await trial.kill_worker()
 
 
 async def life_with_open_jobs(trial: Trial) -> None:
     """An earlier life that ended by SIGKILL among running, waiting and delayed jobs."""
     await trial.node.start()
-    await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.5}} for _ in range(BATCH // 4)])
+    await trial.offer_many([{"type": "journaled", "payload": {"gate": trial.gate}} for _ in range(BATCH // 4)])
     await trial.offer_many([{"type": "journaled", "delay": 1.0}] * 3)
     await trial.started(2)
     await trial.node.kill()
@@ -118,14 +115,14 @@ async def all_ran_again(trial: Trial) -> None:
 
 
 async def cancel_a_waiting_job(trial: Trial) -> None:
-    """Due in a second: the cancellation finds it in the delayed set."""
-    job_id = await trial.offer("journaled", {"result": 7}, delay=1.0)
+    """Due in some seconds: the cancellation finds it in the delayed set."""
+    job_id = await trial.offer("journaled", {"result": 7}, delay=3.0)
     assert await trial.post(f"/api/v1/jobs/{job_id}/cancel") is None
 
 
 async def cancel_a_running_job(trial: Trial) -> None:
     """It runs, so that its worker holds it."""
-    job_id = await trial.offer("journaled", {"seconds": 1.5})
+    job_id = await trial.offer("journaled", {"gate": trial.gate})
     await trial.started()
     assert await trial.post(f"/api/v1/jobs/{job_id}/cancel") is None
 
@@ -153,7 +150,7 @@ async def the_mark_counted(trial: Trial) -> None:
 async def second_death(trial: Trial) -> None:
     """The first was the test's own; the failpoint's is the second."""
     await running_then_a_worker_dies(trial)
-    await wait_until(lambda: trial.deaths() >= 2, 15.0, "a second worker to die")
+    await wait_until(lambda: trial.deaths() >= 2, message="a second worker to die")
 
 
 SCENARIOS = (

@@ -39,22 +39,25 @@ async def ordeal(
 async def test_stores_that_lose_delay_cut_and_stall_cost_no_job(ordeal: Ordeal, seed: int) -> None:
     trial = ordeal.trial
     await trial.start()
-    await ordeal.run(seed, SECONDS)
-    verdict = await ordeal.verdict_of(f"FAULT_SEED={seed} FAULT_SECONDS={SECONDS:g} ./dev test -k cost_no_job")
-    # The test must have tested something.
-    assert verdict.accepted > 100, verdict
-    for store in (ordeal.redis, ordeal.mongo):
-        assert all(store.count(fault) for fault in ("lose", "cut", "late")), ordeal.met
+    # The test must test something, on a slow machine too.
+    await ordeal.run(seed, SECONDS, until=lambda: ordeal.met_all() and trial.acks.count > 100)
+    await ordeal.verdict_of(f"FAULT_SEED={seed} FAULT_SECONDS={SECONDS:g} ./dev test -k cost_no_job")
 
 
 async def test_without_group_numbers_a_late_group_runs_its_jobs_again(ordeal: Ordeal) -> None:
     trial = ordeal.trial
     await trial.start({"PYTHONPATH": f"{STARTUP}:{ROOT}", "SABOTAGE": "groups-unnumbered"})
     kinds: set[str] = set()
-    for seed in SEEDS:
+
+    def found() -> bool:
+        kinds.update(trial.verdict(settled=False).kinds)
+        return "started_twice" in kinds
+
+    # Most often the first will do; how many groups come late is a matter of the machine's speed.
+    seeds = range(SEEDS[0], SEEDS[0] + 8)
+    for seed in seeds:
         await ordeal.run(seed, SECONDS)
         await trial.settled(8.0)
-        kinds |= trial.verdict().kinds
-        if "started_twice" in kinds:
+        if found():
             return
-    pytest.fail(f"the judge saw {kinds or 'nothing'} over seeds {SEEDS}")
+    pytest.fail(f"the judge saw {kinds or 'nothing'} over seeds {seeds}")

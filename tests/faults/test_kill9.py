@@ -1,6 +1,8 @@
 """kill -9 under load, again and again, and the loss of either store: nothing is lost or undone, judged from outside."""
 
 import asyncio
+import contextlib
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,7 +56,7 @@ async def kill_a_worker(trial: Trial) -> None:
         except ProcessLookupError:
             return False  # It died just now, and its incarnation is not closed yet.
 
-    await wait_until(killed, 15.0, "a worker to kill")
+    await wait_until(killed, message="a worker to kill")
 
 
 async def test_20_000_jobs_outlive_kills_of_control_and_worker_processes(trial: Trial) -> None:
@@ -107,7 +109,7 @@ async def under_load(trial: Trial, fault: Fault, *, total: int = 3000) -> None:
     await trial.node.start()
     async with trial.watching(), asyncio.TaskGroup() as group:
         group.create_task(submit_until(trial, total, singles=2, seconds=0.002))
-        await wait_until(lambda: trial.acks.count >= total // 3, 30.0, "a third of the load")
+        await wait_until(lambda: trial.acks.count >= total // 3, 60.0, "a third of the load")
         await trial.started(50)
         await fault()
 
@@ -120,9 +122,9 @@ async def test_flushall_under_load_is_rebuilt_and_nothing_is_lost(trial_with_own
             client.flushall()
 
     await under_load(trial, flush)
-    verdict = await trial.clear_verdict(40.0)
+    verdict = await trial.clear_verdict()
     assert verdict.completed == verdict.accepted >= 3000
-    assert '"generation": 2' in trial.node.log, "the index was not rebuilt"
+    assert trial.generation > 1, "the index was not rebuilt"
 
 
 async def test_redis_killed_and_restarted_under_load_loses_nothing(
@@ -133,9 +135,9 @@ async def test_redis_killed_and_restarted_under_load_loses_nothing(
         await own_redis.start()
 
     await under_load(trial_with_own_redis, restart)
-    verdict = await trial_with_own_redis.clear_verdict(40.0)
+    verdict = await trial_with_own_redis.clear_verdict()
     assert verdict.completed == verdict.accepted >= 3000
-    assert '"generation": 2' in trial_with_own_redis.node.log, "the index was not rebuilt"
+    assert trial_with_own_redis.generation > 1, "the index was not rebuilt"
 
 
 async def test_mongodb_killed_and_restarted_under_load_loses_nothing(
@@ -146,7 +148,7 @@ async def test_mongodb_killed_and_restarted_under_load_loses_nothing(
         await own_mongo.start()
 
     await under_load(trial_with_own_mongo, restart)
-    verdict = await trial_with_own_mongo.clear_verdict(40.0)
+    verdict = await trial_with_own_mongo.clear_verdict()
     assert verdict.completed == verdict.accepted >= 3000
 
 
@@ -154,22 +156,28 @@ async def test_an_orderly_stop_under_load_hands_back_what_it_cannot_finish(trial
     await trial.node.start()
     async with trial.watching(), asyncio.TaskGroup() as group:
         group.create_task(submit_until(trial, 1500, singles=2, seconds=0.01))
-        await wait_until(lambda: trial.acks.count >= 700, 30.0, "half of the load")
+        await wait_until(lambda: trial.acks.count >= 700, 60.0, "half of the load")
         assert await trial.node.stop() == 0
         await trial.node.start()
     verdict = await trial.clear_verdict()
     assert verdict.repeated == 0, f"an orderly stop repeats nothing that fits its time\n{verdict}"
 
 
-async def test_a_stopped_control_process_that_goes_on_does_no_harm(trial: Trial) -> None:
+# A second and a half is longer than the lease: workers may start nothing more by then. Up to 30 s are in tests/soak.
+@pytest.mark.parametrize(("who", "seconds"), [("control", 1.5), ("worker", 1.5), ("all", 0.3)])
+async def test_stopped_processes_that_go_on_do_no_harm(trial: Trial, who: str, seconds: float) -> None:
     await trial.node.start()
     async with trial.watching(), asyncio.TaskGroup() as group:
         group.create_task(submit_until(trial, 1000, singles=2, seconds=0.01))
-        await wait_until(lambda: trial.acks.count >= 300, 30.0, "a part of the load")
+        await wait_until(lambda: trial.acks.count >= 300, 60.0, "a part of the load")
         await trial.started(20)
-        trial.node.signal(signal.SIGSTOP)
-        # Longer than the lease: its workers may start nothing more by then.
-        await asyncio.sleep(1.5)
-        trial.node.signal(signal.SIGCONT)
+        workers = [worker["pid"] for worker in await trial.node.workers()]
+        pids = {"control": [trial.node.pid], "worker": workers, "all": [trial.node.pid, *workers]}[who]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
     verdict = await trial.clear_verdict()
     assert verdict.completed == verdict.accepted

@@ -94,7 +94,7 @@ async def test_a_handler_that_ends_its_process_is_quarantined(harmed: Trial, typ
     pid, ids = harmed.node.pid, await neighbours(harmed)
     poison = await harmed.offer(type_)
     assert poison is not None
-    await harmed.clear_verdict(30.0)
+    await harmed.clear_verdict()
     quarantined(await harmed.node.job(poison))
     assert len(harmed.starts(poison)) == 1 + MAX_CRASHES
     await unharmed(harmed, ids, pid)
@@ -106,7 +106,7 @@ async def test_a_handler_that_is_killed_for_its_memory_is_quarantined(harmed: Tr
     with oom_killer(pid, EATEN_BYTES * 3 // 4) as killed:
         poison = await harmed.offer("eats-memory")
         assert poison is not None
-        await harmed.clear_verdict(30.0)
+        await harmed.clear_verdict()
     assert len(set(killed)) == 1 + MAX_CRASHES
     quarantined(await harmed.node.job(poison))
     await unharmed(harmed, ids, pid)
@@ -129,7 +129,7 @@ async def test_handlers_that_never_return_fail_by_their_timeouts_each_time(harme
     pid, ids = harmed.node.pid, await neighbours(harmed)
     # One blocks its loop, the other only itself; each one's kill is the other's loss, which does not count.
     poison = [await harmed.offer(type_, timeout=0.3, max_retries=1) for type_ in ("never-returns", "clings")]
-    await harmed.clear_verdict(30.0)
+    await harmed.clear_verdict()
     for job_id in poison:
         assert job_id is not None
         job = await harmed.node.job(job_id)
@@ -161,13 +161,13 @@ def lives(node: NodeProcess, pid: int) -> bool:
 async def test_a_child_that_holds_a_dead_workers_sockets_does_not_hold_up_its_recovery(
     harmed: Trial, orphans: Path
 ) -> None:
-    # Only what the supervisor sees counts here: half a minute would pass before a silent worker is given up.
-    harmed.node.environment |= {"WORKER_LEASE": "30s", "WORKER_BEAT": "500ms"}
+    # Only what the supervisor sees counts here: a minute and a half would pass before a silent worker is given up.
+    harmed.node.environment |= {"WORKER_LEASE": "90s", "WORKER_BEAT": "500ms"}
     await harmed.node.start()
     pid, ids = harmed.node.pid, await neighbours(harmed)
     poison = await harmed.offer("forks", {"orphans": str(orphans)})
     assert poison is not None
-    await harmed.clear_verdict(25.0)
+    await harmed.clear_verdict()
     quarantined(await harmed.node.job(poison))
     left = left_behind(orphans)
     assert len(left) == 1 + MAX_CRASHES
@@ -184,7 +184,7 @@ async def test_a_child_that_outlives_its_handler_does_no_harm(harmed: Trial, orp
     assert (await harmed.node.job(parent))["result"] == "left a child behind"
     await unharmed(harmed, ids, pid)
     # An orderly end does not wait for it either.
-    assert await harmed.node.stop(15.0) == 0
+    assert await harmed.node.stop() == 0
     (child,) = left_behind(orphans)
     assert lives(harmed.node, child)
-    await wait_until(lambda: "node_stopped" in harmed.node.log, 5.0, "the node's last line")
+    await wait_until(lambda: "node_stopped" in harmed.node.log, message="the node's last line")

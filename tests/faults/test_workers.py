@@ -1,5 +1,6 @@
 """Worker processes that stop, block, hang, die and poison: only the job that did it pays, and late work is refused."""
 
+import asyncio
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ async def both(trial: Trial) -> list[int]:
         pids = sorted(worker["pid"] for worker in await trial.node.workers())
         return pids if len(pids) == 2 else []
 
-    return await wait_until(found, 10.0, "two open workers")
+    return await wait_until(found, message="two open workers")
 
 
 async def refused(process: NodeProcess) -> int:
@@ -40,19 +41,20 @@ async def test_a_worker_stopped_until_its_jobs_were_recovered_completes_and_star
     async with node(trial.environment, name="n2", start=False) as other:
         await trial.node.start()
         (worker,) = await trial.node.workers()
-        ids = await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.4}} for _ in range(40)])
-        await trial.started(8)
+        job = {"type": "journaled", "payload": {"gate": trial.gate}}
+        ids = await trial.offer_many([job] * 40)
+        await trial.started(4)
         stopped = (trial.node.pid, worker["pid"])
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        before = [mark for mark in trial.marks() if mark.event == "start"]
-        under_way = {mark.id for mark in before} - {mark.id for mark in trial.marks() if mark.event == "end"}
-        assert under_way
+        under_way = {mark.id for mark in trial.marks()}
+        assert len(under_way) == 4
+        trial.open_gate()
         try:
             await other.start()
             async with trial.watching():
                 await wait_until(
-                    lambda: under_way <= trial.watch.observed.keys(), 20.0, "the recovered jobs to complete"
+                    lambda: under_way <= trial.watch.observed.keys(), 60.0, "the recovered jobs to complete"
                 )
         finally:
             continued_ns = time.monotonic_ns()
@@ -62,7 +64,7 @@ async def test_a_worker_stopped_until_its_jobs_were_recovered_completes_and_star
         async def counted() -> bool:
             return await refused(trial.node) >= len(under_way)
 
-        await wait_until(counted, 10.0, f"{len(under_way)} refusals on /metrics\n{trial.node.log[-2000:]}")
+        await wait_until(counted, message=f"{len(under_way)} refusals on /metrics")
         verdict = await trial.clear_verdict()
         assert verdict.completed == len(ids)
         late = [mark for mark in trial.marks() if mark.pid == worker["pid"] and mark.at_ns > continued_ns]
@@ -74,16 +76,16 @@ async def test_a_worker_stopped_over_a_rebuild_starts_nothing_and_its_late_ends_
     use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4")
     await trial.node.start()
     stopped, _ = await both(trial)
-    await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.2}} for _ in range(40)])
-    await wait_until(lambda: len({mark.pid for mark in trial.marks()}) == 2, 10.0, "both to be at work")
+    await trial.offer_many([{"type": "journaled", "payload": {"gate": trial.gate}} for _ in range(40)])
+    await wait_until(lambda: len({mark.pid for mark in trial.marks()}) == 2, message="both to be at work")
     os.kill(stopped, signal.SIGSTOP)
-    mine = {mark.id for mark in trial.marks() if mark.pid == stopped and mark.event == "start"}
-    under_way = mine - {mark.id for mark in trial.marks() if mark.event == "end"}
+    under_way = {mark.id for mark in trial.marks() if mark.pid == stopped}
     assert under_way
+    trial.open_gate()
     try:
         trial.wipe_index()
         async with trial.watching():
-            await wait_until(lambda: under_way <= trial.watch.observed.keys(), 20.0, "the other to complete its jobs")
+            await wait_until(lambda: under_way <= trial.watch.observed.keys(), 60.0, "the other to complete its jobs")
     finally:
         continued_ns = time.monotonic_ns()
         os.kill(stopped, signal.SIGCONT)
@@ -91,7 +93,7 @@ async def test_a_worker_stopped_over_a_rebuild_starts_nothing_and_its_late_ends_
     async def counted() -> bool:
         return await refused(trial.node) >= len(under_way)
 
-    await wait_until(counted, 10.0, f"{len(under_way)} refusals on /metrics\n{trial.node.log[-2000:]}")
+    await wait_until(counted, message=f"{len(under_way)} refusals on /metrics")
     await trial.clear_verdict()
     late = [mark for mark in trial.marks() if mark.pid == stopped and mark.at_ns > continued_ns]
     assert [mark for mark in late if mark.event == "start"] == []
@@ -101,12 +103,14 @@ async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_a
     use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4")
     await trial.node.start()
     pids = await both(trial)
-    blocking = await trial.offer("blocking", {"seconds": 5.0})
+    blocking = await trial.offer("blocking", {"gate": trial.gate})
     await trial.started()
     await trial.offer_many([{"type": "journaled"} for _ in range(60)])
     # The blocked process has one slot more, and may hold what it would work off in 50 ms; all else goes to the other.
-    await wait_until(lambda: len(trial.truth.completed()) >= 55, 3.5, "the other process to do the work")
-    assert [mark.id for mark in trial.marks() if mark.event == "end"].count(blocking or "") == 0, "it does not block"
+    await wait_until(lambda: len(trial.truth.completed()) >= 55, message="the other process to do the work")
+    # Longer than leases, so that who waits for a blocked loop in vain would show.
+    await asyncio.sleep(2.0)
+    trial.open_gate()
     await trial.clear_verdict()
     assert blocking is not None
     assert [mark.attempt for mark in trial.starts(blocking)] == [1]
@@ -117,14 +121,15 @@ async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_a
 async def test_a_handler_stuck_beyond_its_hard_timeout_is_killed_and_its_neighbours_do_not_pay(trial: Trial) -> None:
     use(trial, JOB_TIMEOUT_GRACE="300ms", WORKER_COUNT="4")
     await trial.node.start()
-    neighbours = await trial.offer_many([{"type": "journaled-thread", "payload": {"seconds": 1.5}}] * 2)
+    neighbours = await trial.offer_many([{"type": "journaled-thread", "payload": {"gate": trial.gate}}] * 2)
     await trial.started(2)
     stuck = await trial.offer("blocking", {"seconds": 60.0}, timeout=0.3, max_retries=0)
     assert stuck is not None
     began = time.monotonic()
     job = await trial.node.wait(stuck)
     # 0.3 s + 0.3 s and the way to the record; nowhere near the minute that the handler would take.
-    assert time.monotonic() - began < 8.0
+    assert time.monotonic() - began < 30.0
+    trial.open_gate()
     assert (job["status"], job["error"]["type"], job["failures"]) == ("failed", "JobTimeout", 1)
     await trial.clear_verdict()
     for job_id in neighbours:
@@ -135,16 +140,16 @@ async def test_a_handler_stuck_beyond_its_hard_timeout_is_killed_and_its_neighbo
 
 
 async def test_a_dead_worker_is_noticed_at_once_and_its_jobs_go_on(trial: Trial) -> None:
-    use(trial, WORKER_LEASE="30s", WORKER_PROCESSES="2", WORKER_COUNT="4")
+    use(trial, WORKER_LEASE="90s", WORKER_PROCESSES="2", WORKER_COUNT="4")
     await trial.node.start()
     await both(trial)
     await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.3}} for _ in range(20)])
     await trial.started(4)
     began = time.monotonic()
     pid = await trial.kill_worker()
-    await wait_until(lambda: "worker_closed" in trial.node.log, 5.0, "the dead worker's incarnation to be closed")
+    await wait_until(lambda: "worker_closed" in trial.node.log, message="the dead worker's incarnation to be closed")
     await trial.clear_verdict()
-    assert time.monotonic() - began < 15.0, "half of the lease: it was waited for"
+    assert time.monotonic() - began < 60.0, "the lease was waited for"
     assert "ended by SIGKILL" in trial.node.log
     assert pid not in {worker["pid"] for worker in await trial.node.workers()}
 
@@ -155,7 +160,7 @@ async def test_poison_is_quarantined_after_max_crashes_and_its_neighbours_comple
     neighbours = await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.4}} for _ in range(12)])
     await trial.started(3)
     poison = [await trial.offer("crash", {"how": how}) for how in ("exit", "kill")]
-    verdict = await trial.clear_verdict(40.0)
+    verdict = await trial.clear_verdict()
     assert verdict.failed == len(poison)
     for job_id in poison:
         assert job_id is not None
@@ -171,7 +176,7 @@ async def test_poison_is_quarantined_after_max_crashes_and_its_neighbours_comple
 async def test_a_job_that_crashes_less_often_than_max_crashes_completes(trial: Trial) -> None:
     await trial.node.start()
     job_id = await trial.offer("crash", {"how": "abort", "times": 2})
-    verdict = await trial.clear_verdict(30.0)
+    verdict = await trial.clear_verdict()
     assert verdict.completed == 1
     assert job_id is not None
     assert (await trial.node.job(job_id))["result"] == "survived"

@@ -68,12 +68,12 @@ async def victim(trial: Trial, who: str, chance: random.Random) -> int:
         pids: list[int] = [worker["pid"] for worker in workers if worker["pid"]]
         return chance.choice(pids) if pids else 0
 
-    return await wait_until(found, 30.0, "a worker")
+    return await wait_until(found, 60.0, "a worker")
 
 
 async def judged(trial: Trial, told: str, seed: int) -> str:
     """The books after all has ended; fails with what a replay needs."""
-    ended = await trial.settled(45.0)
+    ended = await trial.settled(90.0)
     verdict = trial.verdict()
     assert ended and verdict.ok, f"SOAK_SEED={seed}; {told}\n{verdict}\n{trial.node.log[-6000:]}"  # noqa: PT018
     return (

@@ -46,6 +46,8 @@ def test_a_new_board_has_nothing_running_and_no_lease(board: Board) -> None:
     assert board.lease_s() == 0.0
 
 
+# Python 3.12 warns of forks where there are threads; the child here does nothing but write and die.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_board_outlives_the_sudden_death_of_its_writer(board: Board) -> None:
     job_id = IDS.next(3)
     pid = os.fork()
