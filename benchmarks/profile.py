@@ -1,6 +1,6 @@
 """Where the time of a node's processes goes: `./dev bench NAME --profile` samples them with py-spy meanwhile.
 
-A profiled run is slower, so its figures are not kept; what is kept is how the samples are shared out.
+A profiled run is slower, so its figures are not kept. Only threads that hold the GIL are sampled: the others wait.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Profiler:
         for name, pid in pids.items():
             path = self._directory / f"{name}-{pid}.raw"
             self._files.setdefault(name, []).append(path)
-            command = ["-p", str(pid), "-f", "raw", "-r", str(RATE), "-n", "-o", str(path), "-d", "100000"]
+            command = ["-p", str(pid), "-f", "raw", "-r", str(RATE), "--gil", "-o", str(path), "-d", "100000"]
             self._running.append(
                 subprocess.Popen(
                     [str(Path(sys.executable).parent / "py-spy"), "record", *command],
@@ -74,7 +74,7 @@ class Profiler:
 
 
 def count(lines: Iterable[str]) -> Counter[str]:
-    """Samples by owner of `outer;...;inner count` lines, but for threads that only wait."""
+    """Samples by owner of `outer;...;inner count` lines."""
     shares: Counter[str] = Counter()
     for line in lines:
         stack, _, samples = line.rpartition(" ")

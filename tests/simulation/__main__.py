@@ -1,0 +1,78 @@
+"""`python -m tests.simulation --scenario storm --algorithm bully --seed 7 --trace`: run, or replay, simulated clusters.
+
+`--seeds 20` runs so many from `--seed` on; `--json` writes one report a line, for the tests. Each run is the same on
+every machine: the hashes of strings, which order sets, are pinned by a start of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+
+def main() -> int:
+    """0 when nothing was violated."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Ourselves again, with nothing of anybody else's in it.
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606
+    from tests.simulation.safeguards import OFF  # noqa: PLC0415 - after the new start
+    from tests.simulation.scenarios import SCENARIOS, simulate  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="simulated clusters")
+    parser.add_argument("--scenario", action="append", choices=[*SCENARIOS], help="may be given again; default: all")
+    parser.add_argument("--algorithm", choices=("solo", "bully", "raft", "gossip"), default="solo")
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--live", action="store_true", help="also judge that all jobs end and one leader is found")
+    parser.add_argument("--long", action="store_true", help="for longer, with outages of up to 30 s")
+    parser.add_argument("--without", choices=[*OFF], help="a safeguard to switch off")
+    parser.add_argument("--until-found", action="store_true", help="stop at the first violation")
+    parser.add_argument("--json", action="store_true")
+    told = parser.parse_args()
+    failed = False
+    for name in told.scenario or SCENARIOS:
+        for seed in range(told.seed, told.seed + told.seeds):
+            report = simulate(
+                name,
+                told.algorithm,
+                seed,
+                nodes=told.nodes,
+                trace=told.trace,
+                live=told.live,
+                long=told.long,
+                prepare=OFF[told.without] if told.without else None,
+            )
+            failed |= bool(report.violations)
+            if told.json:
+                sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+            else:
+                say(
+                    [
+                        *report.lines,
+                        f"{name} {told.algorithm} seed {seed}: {report}",
+                        *(f"  VIOLATED {v.kind} at {v.at_s} s: {v.detail}" for v in report.violations[:20]),
+                        *([f"  replay: {report.command}"] if report.violations else []),
+                        f"  {dict(sorted(Counter(report.counts).items()))}" if told.trace else "",
+                    ]
+                )
+            if failed and told.until_found:
+                return 1
+    return int(failed)
+
+
+def say(lines: Iterable[str]) -> None:
+    """To whoever looks on."""
+    sys.stdout.write("\n".join(filter(None, lines)) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
