@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # until its node binds it, also while that node is down. Each process of a run has a band of its own.
 _BAND = 2500
 _FIRST = 10_000 + _BAND * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)
-_ports = itertools.count(os.getpid())
+# Runs that begin together have neighbouring process ids.
+_ports = itertools.count(97 * os.getpid())
 
 
 def free_port() -> int:

@@ -63,15 +63,6 @@ class Balancer(Protocol):
         ...
 
 
-def unplaceable(workers: Sequence[WorkerView], job: Placeable) -> bool:
-    """True if no live worker handles the job's type, so that it must be parked rather than tried again.
-
-    ``workers`` are all live workers; their room does not matter. For a suspect any worker that handles the type
-    counts, since its node can start a solo process for it. A solo worker does not count for other jobs.
-    """
-    return not any(job.type in worker.types and (job.suspect or not worker.solo) for worker in workers)
-
-
 def prefer(workers: Sequence[WorkerView], doubted: AbstractSet[str]) -> list[WorkerView]:
     """The workers, those of ``doubted`` nodes only with the types that no other worker of their kind has room for: what
     goes to a node that has just died waits until that is certain, but a node that is only cut off is not wasted."""

@@ -73,7 +73,9 @@ class Membership:
             moved = self._beats.get(node.incarnation, node.beat) != node.beat
             if moved or node.incarnation not in self._beats:
                 self._moved_s[node.incarnation] = time.monotonic()
-            if node.id == self.me.id and node.incarnation != self._incarnation() and moved:
+            # A later start has our place whether it still beats or not; an earlier one is only what a past life left.
+            lives = moved or _started(node) > self._boot
+            if node.id == self.me.id and node.incarnation != self._incarnation() and lives:
                 self._meet_twin(node)
             newer = found.get(node.id)
             if newer is None or _started(node) > _started(newer):

@@ -89,6 +89,7 @@ class NodeObserver:
         self._redis = redis_breaker
         self._url = url
         self._counted: tuple[float, dict[str, int]] = (0.0, {})
+        self._epoch = 0
 
     @property
     def _node(self) -> str:
@@ -162,6 +163,8 @@ class NodeObserver:
         """This node's belief."""
         view = self._shell.view
         held = self._office.held
+        # Right after an office is lost the last beat may still show the epoch before it, and an epoch never falls.
+        self._epoch = held.epoch if held else max(self._epoch, self._pulse.epoch)
         return ElectionInfo(
             node_id=self._node,
             current_algorithm=self._settings.election.election_algorithm,
@@ -171,7 +174,7 @@ class NodeObserver:
             active=self._office.is_active,
             leader_id=view.leader,
             term=view.term,
-            epoch=held.epoch if held else self._pulse.epoch,
+            epoch=self._epoch,
             members=[self._member(known) for known in self._leadership.membership.members()],
             last_changes=[msgspec.to_builtins(change) for change in self._shell.changes[-20:]],
             traffic=dict(self._leadership.election.traffic),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hegemon.cluster.balancing import STRATEGIES, WorkerView, balancer, prefer, unplaceable
+from hegemon.cluster.balancing import STRATEGIES, WorkerView, balancer, prefer
 
 EVERY_STRATEGY = pytest.mark.parametrize("name", list(STRATEGIES))
 
@@ -291,30 +291,3 @@ def test_the_four_strategies_have_a_line_of_description_each() -> None:
 def test_an_unknown_strategy_is_refused_with_its_name_and_the_choices() -> None:
     with pytest.raises(ValueError, match=r"'fastest'.*round_robin, least_loaded, random, priority"):
         balancer("fastest", random.Random(0))
-
-
-@pytest.mark.parametrize(
-    ("workers", "job", "expected"),
-    [
-        ([], Ready(), True),
-        ([worker("a", types=["mail"])], Ready(), True),
-        ([worker("a", room=0)], Ready(), False),
-        ([worker("a", solo=True)], Ready(), True),
-        ([worker("a", solo=True)], Ready(suspect=True), False),
-        ([worker("a")], Ready(suspect=True), False),
-        ([worker("a", types=["mail"]), worker("b", types=["mail"], solo=True)], Ready(suspect=True), True),
-    ],
-    ids=[
-        "no worker at all",
-        "nobody handles it",
-        "full is not unplaceable",
-        "a solo worker runs only suspects",
-        "a solo worker runs a suspect",
-        "a solo process can be started for a suspect",
-        "a suspect that nobody handles",
-    ],
-)
-def test_a_job_is_unplaceable_when_no_live_worker_handles_its_type(
-    workers: list[WorkerView], job: Ready, expected: bool
-) -> None:
-    assert unplaceable(workers, job) is expected

@@ -41,7 +41,8 @@ class Row(msgspec.Struct, frozen=True):
     `changes_after`: until all agreed again. `old_active_s`, `old_held_s`: how long after the fault began the old leader
     still called itself active, and in office; None: it never stopped. `gap_s`: the longest time without anybody active.
     `healed_s`: from the fault's end until all agreed. `overlap_s`: how long an older leader called itself active beside
-    a newer one. `refused`: its scripts that the fence turned away."""
+    a newer one. `refused`: its scripts that the fence turned away. `lacking`: what the nodes said when they
+    had not agreed for long."""
 
     algorithm: str
     nodes: int
@@ -57,6 +58,7 @@ class Row(msgspec.Struct, frozen=True):
     refused: int
     accepted: int
     repeated: int
+    lacking: str = ""
 
     @staticmethod
     def heading() -> str:
@@ -72,6 +74,7 @@ class Row(msgspec.Struct, frozen=True):
             f"{self.algorithm:9} {self.nodes:2d} {self.scene:34} {self.hold_s:5.1f} {self.changes:3d} "
             f"{self.changes_after:5d} {old[0]:>8} {old[1]:>8} {self.gap_s:6.1f} {self.healed_s:7.1f} "
             f"{self.overlap_s:7.1f} {self.refused:7d} {self.accepted:6d} {self.repeated:5d}"
+            + (f"\n  {self.lacking}" if self.lacking else "")
         )
 
 
@@ -90,7 +93,7 @@ async def play(cluster: Cluster, scene: Scene) -> Row:
         changes = len(witnesses.epochs()) - len(before)
         await undo()
         await cluster.settle(PATIENCE_S, best=False)
-        agreed = time.monotonic()
+        agreed, lacking = time.monotonic(), cluster.lacking
         await cluster.progress(timeout=PATIENCE_S)
     verdict = await cluster.clear_verdict(PATIENCE_S)
     sightings = [seen for seen in witnesses.sightings if seen.at_s >= began - 2 * STEP_S]
@@ -110,6 +113,7 @@ async def play(cluster: Cluster, scene: Scene) -> Row:
         refused=witnesses.fence.refused - refused,
         accepted=cluster.acks.count - accepted,
         repeated=verdict.repeated,
+        lacking=lacking,
     )
 
 

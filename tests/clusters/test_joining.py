@@ -1,0 +1,158 @@
+"""How nodes find each other, who is refused, and what a cluster does that a lone node cannot."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.clusters.cluster import Cluster, Peers, alive, name_of
+from tests.nodes import NodeProcess
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# So long that whatever waits for it to run out is seen to wait.
+LEASE_S = 60.0
+USAGE = 2
+
+
+@pytest.fixture(scope="module")
+def algorithm() -> str:
+    return "gossip"
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return {"WORKER_LEASE": f"{LEASE_S:g}s"}
+
+
+@pytest.fixture(scope="module")
+def peers() -> Peers:
+    def few(name: str, addresses: Mapping[str, str]) -> str:
+        """n2 knows n1, by its address alone; n1 and n3 know nobody."""
+        return addresses["n1"] if name == "n2" else ""
+
+    return few
+
+
+@asynccontextmanager
+async def joining(cluster: Cluster, name: str, **settings: str) -> AsyncIterator[NodeProcess]:
+    """One more node for the length of the block; it is spawned, not waited for, and goes in order."""
+    node = cluster.add(name, **settings)
+    node.spawn()
+    try:
+        yield node
+        if node.process is not None and node.process.poll() is None:
+            await node.stop()
+    finally:
+        await cluster.remove(node)
+
+
+async def refusal(node: NodeProcess) -> str:
+    """Its last line, once it has ended as one that was set up wrongly."""
+    assert await node.ended() == USAGE, node.log[-3000:]
+    return node.log.strip().splitlines()[-1]
+
+
+async def test_nodes_find_each_other_by_one_peer_or_by_the_registry_alone(cluster: Cluster) -> None:
+    # `settle` has seen it; here is who knows whom, and that n4 gets to know all by n3, which nobody named to anybody.
+    views = await cluster.views()
+    assert len(views) == 3
+    assert all(alive(view) == {"n1", "n2", "n3"} for view in views.values())
+    async with joining(cluster, "n4", CLUSTER_PEERS=cluster.addresses["n3"]) as newcomer:
+        await newcomer.until_ready()
+        await cluster.settle()
+
+    async def forgotten() -> bool:
+        return all(alive(view) == {"n1", "n2", "n3"} for view in (await cluster.views()).values())
+
+    await wait_until(forgotten, message="all to know that n4 has left")
+    cluster.lawful()
+
+
+async def test_a_second_node_with_the_leaders_name_is_refused_and_harms_nobody(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    epochs = cluster.witnesses.epochs()
+    async with cluster.load(), joining(cluster, name_of(leader)) as twin:
+        said = await refusal(twin)
+        assert f"another node with NODE_ID={name_of(leader)} is alive" in said
+    assert await cluster.settle() is leader
+    assert cluster.witnesses.epochs() == epochs
+    await cluster.clear_verdict()
+
+
+async def test_a_node_with_another_algorithm_is_refused_with_a_sentence(cluster: Cluster) -> None:
+    async with joining(cluster, "n5", ELECTION_ALGORITHM="bully") as stranger:
+        said = await refusal(stranger)
+    assert "this cluster runs with ELECTION_ALGORITHM=gossip, this node has bully" in said
+
+
+async def test_a_node_with_another_secret_stays_out_of_the_election_and_works(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    epochs = cluster.witnesses.epochs()
+    async with joining(cluster, "n9", CLUSTER_SECRET="x" * 32, CLUSTER_PEERS=cluster.addresses["n1"]) as stranger:
+        await stranger.until_ready()
+        before = len(cluster.marks())
+        # All slots of all four: some must be the stranger's.
+        await cluster.offer_many([{"type": "journaled", "payload": {"gate": cluster.gate}} for _ in range(16)])
+        await wait_until(lambda: len(cluster.marks()) >= before + 16, message="all slots to be at work")
+        at_work = {mark.pid for mark in cluster.marks()[before:]}
+        assert at_work == {worker["pid"] for worker in await stranger.workers()}
+        view = (await cluster.views([stranger]))["n9"]
+        assert not view["is_leader"]
+        others = await cluster.views([node for node in cluster.nodes if node is not stranger])
+        assert all("n9" not in alive(view) for view in others.values()), others
+        cluster.open_gate()
+        await cluster.clear_verdict()
+    assert await cluster.settle() is leader
+    assert cluster.witnesses.epochs() == epochs
+
+
+async def test_after_a_loss_of_redis_all_nodes_declare_and_nobody_waits_for_a_lease(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    generation = cluster.witnesses.offices[-1].generation
+    async with cluster.load(), asyncio.timeout(LEASE_S / 2):
+        await cluster.progress()
+        cluster.wipe_index()
+        await wait_until(lambda: cluster.witnesses.markers[-1].generation > generation, message="a new generation")
+        await cluster.progress()
+        await cluster.settle()
+    await cluster.clear_verdict()
+    assert '"index_rebuilt"' in leader.log
+
+
+async def test_jobs_that_a_stopped_process_of_one_node_was_given_run_on_the_others(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    async with cluster.watching():
+        worker = next(worker for worker in await leader.workers() if worker["node"] != name_of(leader))
+        os.kill(worker["pid"], signal.SIGSTOP)
+        try:
+            ids = await cluster.offer_many([{"type": "journaled", "payload": {"seconds": 0.05}} for _ in range(60)])
+            await wait_until(lambda: set(ids) <= cluster.watch.observed.keys(), LEASE_S / 2, "the others to run all")
+        finally:
+            os.kill(worker["pid"], signal.SIGCONT)
+    await cluster.clear_verdict()
+    assert worker["pid"] not in {mark.pid for mark in cluster.marks() if mark.id in ids}
+
+
+async def test_a_node_whose_place_a_twin_took_while_it_stood_still_ends_too_and_starts_anew(cluster: Cluster) -> None:
+    # The last of this file: nobody reports the workers of the two that end here, and their leases are long.
+    leader = await cluster.settle()
+    first = next(node for node in cluster.nodes if node is not leader)
+    first.signal(signal.SIGSTOP)
+    try:
+        async with joining(cluster, name_of(first)) as twin:
+            # It could not see that the first lives.
+            await twin.until_ready()
+            first.signal(signal.SIGCONT)
+            assert f"another node with NODE_ID={name_of(first)} is alive" in await refusal(twin)
+    finally:
+        first.signal(signal.SIGCONT)
+    # The others have heard its successor, and take its words for those of a past life.
+    assert "took this node's place" in await refusal(first)
+    first.spawn()
+    await cluster.settle()
+    await cluster.clear_verdict()

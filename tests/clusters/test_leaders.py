@@ -1,0 +1,120 @@
+"""Three nodes, each algorithm: the leader is killed, stopped in order, stopped for a while, asked to go. Safety, and
+that there is a leader again; how soon is measured elsewhere.
+"""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.clusters.cluster import Cluster, name_of
+from tests.nodes import NodeProcess
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", params=["bully", "gossip", "raft"])
+def algorithm(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    # Bully's best comes back to lead some intervals after a setback.
+    return {"ELECTION_INTERVAL": "200ms"}
+
+
+async def test_three_kills_of_the_leader_under_load_lose_nothing_and_repeat_nothing_recorded(cluster: Cluster) -> None:
+    epochs = cluster.witnesses.epochs()
+    async with cluster.load():
+        for _ in range(3):
+            leader = await cluster.settle()
+            await cluster.progress()
+            await leader.kill()
+            await cluster.leader(other_than=leader)
+            await cluster.progress()
+            leader.spawn()
+    await cluster.settle()
+    verdict = await cluster.clear_verdict()
+    assert verdict.completed == verdict.accepted > 100, verdict
+    assert len(cluster.witnesses.epochs()) >= len(epochs) + 3
+
+
+async def test_a_leader_that_is_stopped_in_order_hands_over_and_leaves(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    async with cluster.load():
+        await cluster.progress()
+        leader.signal(signal.SIGTERM)
+        successor = await cluster.leader(other_than=leader)
+        await cluster.progress()
+        assert await leader.ended() == 0, leader.log[-3000:]
+    # What it left is not found dead later: it took its leave of the stores.
+    assert '"event": "office_vacated"' in leader.log or '"office_vacated"' in leader.log, leader.log[-3000:]
+    leader.spawn()
+    await cluster.settle()
+    await cluster.clear_verdict()
+    assert "worker_closed" not in successor.log.split("leader_active")[-1]
+
+
+async def test_a_leader_that_was_stopped_for_two_seconds_finds_its_epoch_refused(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    before = cluster.witnesses.epochs()[-1]
+    async with cluster.load():
+        await cluster.progress()
+        leader.signal(signal.SIGSTOP)
+        try:
+            await cluster.leader(other_than=leader)
+            await asyncio.sleep(2.0)
+            await cluster.progress()
+        finally:
+            leader.signal(signal.SIGCONT)
+
+        async def gone() -> bool:
+            view = (await cluster.views([leader])).get(name_of(leader))
+            return view is not None and (not view["is_leader"] or view["epoch"] > before)
+
+        await wait_until(gone, message="the one that woke up to see that it was succeeded")
+        await cluster.progress()
+    await cluster.settle()
+    assert cluster.witnesses.epochs()[-1] > before
+    await cluster.clear_verdict()
+
+
+async def test_a_leader_steps_down_when_asked_and_another_leads(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    async with cluster.load():
+        await cluster.progress()
+        reply = await leader.api.post("/api/v1/election/step-down", json={"pause": 2})
+        assert reply.is_success, reply.text
+        await cluster.leader(other_than=leader)
+        await cluster.progress()
+    await cluster.settle()
+    await cluster.clear_verdict()
+
+
+async def test_what_a_killed_follower_was_running_runs_again_elsewhere(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+    follower = next(node for node in cluster.nodes if node is not leader)
+    nodes = await wait_until(lambda: _three(leader), message="a worker on each node")
+    count = len(cluster.marks())
+    # Half of the slots of all three: some run on the follower, and the others have room for them.
+    ids = await cluster.offer_many([{"type": "journaled", "payload": {"gate": cluster.gate}} for _ in range(6)])
+    await wait_until(lambda: len(cluster.marks()) >= count + 6, message="all to be begun")
+    theirs = {mark.id for mark in cluster.marks() if mark.id in ids and nodes[mark.pid] == name_of(follower)}
+    assert theirs
+    await follower.kill()
+    again = dict.fromkeys(theirs, 2)
+    await wait_until(
+        lambda: {job_id: len(cluster.starts(job_id)) for job_id in theirs} == again, message="them to begin again"
+    )
+    cluster.open_gate()
+    await cluster.clear_verdict()
+    follower.spawn()
+    await cluster.settle()
+
+
+async def _three(node: NodeProcess) -> dict[int, str]:
+    """Node by process, once each of the three has one."""
+    found = {worker["pid"]: worker["node"] for worker in await node.workers()}
+    return found if sorted(found.values()) == ["n1", "n2", "n3"] else {}
