@@ -49,7 +49,7 @@ THREE = [worker("a"), worker("b"), worker("c")]
 
 def test_a_node_in_doubt_gets_nothing_that_another_has_room_for() -> None:
     for name in STRATEGIES:
-        assert set(allocate(name, prefer(THREE, {"node-of-b"}), 300)) == {"a", "c"}
+        assert set(allocate(name, prefer(THREE, {"node-of-b"}), 300)) <= {"a", "c"}
 
 
 def test_a_node_in_doubt_gets_what_nobody_else_can_take_now() -> None:
