@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import signal
 import threading
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -20,6 +21,10 @@ from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
 from tests.nodes import free_port
 
 T = TypeVar("T")
+
+# A run in the background of a shell ignores Ctrl-C, and what the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a shared machine an example may be slow without being wrong. The same examples in every run, so that a red one is
 # about the change that it tests; HYPOTHESIS_PROFILE=random looks further.
