@@ -25,7 +25,7 @@ STARTUP = Path(__file__).parent / "startup_more"
 
 
 # In the soak until a red run is understood: once in three it had jobs started again under the same attempt after their
-# recorded end. Either a hole in I4, or the proxy's: it may hand what it held back to the server that came after.
+# recorded end. The proxy is not to blame: each client has a connection of its own to the server, which dies with it.
 @pytest.mark.soak
 async def test_a_redis_that_goes_back_a_second_between_faulty_stores_costs_no_job(
     tmp_path: Path, own_redis: EmbeddedRedis, mongo_server: MongoServer, cluster_id: str, database: str
