@@ -39,6 +39,8 @@ from hegemon.queue.states import LIVE, Event, Status, after
 from hegemon.queue.store import JobStore
 
 LOSSES_MAX: Final = 2
+# Beyond the attempts of any job: nothing of one whose document is gone stays.
+REMOVED: Final = 1 << 31
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -105,13 +107,13 @@ class Recovery:
         indexed = await self._member.probe(list(held))
         attempts = {job_id: parse_entry(entry).attempt for job_id, (_, _, entry) in held.items()}
         found = await self._queries.many(list(held))
-        marks, settled = {}, []
-        for job_id, (mark, worker, _) in held.items():
+        marks, settled = {}, {}
+        for job_id, (mark, worker, entry) in held.items():
             attempt = found[job_id]["attempt"] if job_id in found else 0
             if attempt <= attempts[job_id]:
                 marks[job_id] = (mark, worker)
             elif indexed[job_id] >= attempt:
-                settled.append(job_id)
+                settled[job_id] = entry
             else:
                 marks[job_id] = ("t", worker)
         if settled:
@@ -126,11 +128,11 @@ class Recovery:
         if not marks:
             return 0
         changes: list[tuple[str, int, Document]] = []
-        ended = []
+        ended: dict[str, int] = {}
         for job_id, (mark, worker) in marks.items():
             document = found.get(job_id)
             if document is None or document["status"] not in LIVE:
-                ended.append(job_id)
+                ended[job_id] = REMOVED if document is None else document["attempt"]
             else:
                 changes.append((job_id, document["attempt"], self._change(document, mark, worker)))
         await self._store.change(changes)
@@ -140,7 +142,7 @@ class Recovery:
         if expected:
             for job_id, document in (await self._queries.many(list(expected))).items():
                 if document["status"] not in LIVE:
-                    ended.append(job_id)
+                    ended[job_id] = document["attempt"]
                 elif document["attempt"] == expected[job_id]:
                     placements[job_id] = Placement(entry_text(document), encode_body(document), document.get("due"))
         indexed = await self._index.reindex(placements, ended)

@@ -14,7 +14,7 @@ import structlog
 
 from hegemon.cluster.hoards import Hoards
 from hegemon.cluster.liveness import Liveness
-from hegemon.cluster.recovery import DeathReport, Recovery, marks_of
+from hegemon.cluster.recovery import REMOVED, DeathReport, Recovery, marks_of
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import Fenced, IndexRefused, StoreUnavailable
@@ -150,7 +150,7 @@ class Upkeep:
         # A cancellation that died between its two halves: the job lives, so it runs.
         await self._recovery.reindex(live)
         ended = {
-            job_id: found[job_id]["attempt"] if job_id in found else 1 << 31 for job_id in ids if job_id not in live
+            job_id: found[job_id]["attempt"] if job_id in found else REMOVED for job_id in ids if job_id not in live
         }
         if ended:
             await self._index.bury(ended)

@@ -72,13 +72,17 @@ class MemberIndex:
         epoch, holder, beat = await self._redis.run("office_look")
         return number(epoch), holder.decode(), int(beat) if beat else None
 
-    async def add(self, incarnation: str, group: int, jobs: Sequence[tuple[str, bytes, int | None]]) -> tuple[int, int]:
-        """Index a group of (entry, body, due ms or None); (added or -1 if it had been applied, jobs in the index)."""
+    async def add(
+        self, incarnation: str, group: int, jobs: Sequence[tuple[str, bytes, int | None, int]]
+    ) -> tuple[int, int, list[str]]:
+        """Index a group of (entry, body, due ms or None, attempt that `probe` saw); (added, or -1 if it was applied
+        before, jobs in the index, ids that do not stand as they were seen any more and were left out).
+        """
         args: list[str | bytes | int] = [self.generation, incarnation, group]
-        for entry, body, due in jobs:
-            args += (entry, body, "" if due is None else due)
+        for entry, body, due, seen in jobs:
+            args += (entry, body, "" if due is None else due, seen)
         answer = await self._redis.run("index_add", *args)
-        return answer[1], answer[2]
+        return answer[1], answer[2], [item.decode() for item in answer[3:]]
 
     async def probe(self, ids: Sequence[str]) -> dict[str, int]:
         """The attempt of each id's body or tombstone, 0 for none. Read the documents after this, not before."""
@@ -127,6 +131,7 @@ class WorkerIndex:
         self._redis = redis
         self.worker = worker
         self.generation = 0
+        self._turn = 0
 
     async def state(self) -> tuple[int, str]:
         """(generation, state) of the marker; (0, "") where there is none."""
@@ -159,8 +164,11 @@ class WorkerIndex:
         await self._redis.run("retry", self.generation, self.worker, *(part for move in moves for part in move))
 
     async def give_back(self, ids: Sequence[str], *, inbox: bool) -> int:
-        """Return what was not started; with `inbox` also what was not taken."""
-        answer = await self._redis.run("give_back", self.generation, self.worker, "1" if inbox else "0", *ids)
+        """Return what was not started; with `inbox` also what was not taken. Not applied after a later call of this or
+        of `reconcile`."""
+        self._turn += 1
+        flag = "1" if inbox else "0"
+        answer = await self._redis.run("give_back", self.generation, self.worker, self._turn, flag, *ids)
         return int(answer[1])
 
     async def drop(self, claims: Sequence[tuple[str, int]]) -> None:
@@ -169,8 +177,9 @@ class WorkerIndex:
 
     async def reconcile(self, missing_twice: Sequence[str]) -> set[str]:
         """Put lost ids back into the inbox; the held ids that are not in it."""
-        answer = await self._redis.run("reconcile", self.generation, self.worker, *missing_twice)
-        return {item.decode() for item in answer[1]}
+        self._turn += 1
+        answer = await self._redis.run("reconcile", self.generation, self.worker, self._turn, *missing_twice)
+        return {item.decode() for item in answer[1] or ()}
 
     async def leave(self, now_ms: int) -> None:
         """Close this incarnation in order."""

@@ -136,18 +136,20 @@ class LeaderIndex:
         """Refuse late groups of a dead node."""
         await self._run("node_close", incarnation)
 
-    async def reindex(self, live: Mapping[str, Placement], ended: Sequence[str]) -> int:
-        """Index live documents under the attempt just won in MongoDB; drop the ended."""
+    async def reindex(self, live: Mapping[str, Placement], ended: Mapping[str, int]) -> int:
+        """Index live documents under the attempt just won in MongoDB; drop the ended, id -> attempt. How many were
+        indexed: none under an attempt that came in before, or earlier than one that did.
+        """
         args: list[str | bytes | int] = []
         for job_id, place in live.items():
             args += (job_id, place.entry, place.body, "" if place.due is None else place.due)
-        for job_id in ended:
-            args += (job_id, "", "", "")
+        for job_id, attempt in ended.items():
+            args += (job_id, "", attempt, "")
         return int((await self._run("reindex", *args))[1])
 
-    async def settled(self, ids: Sequence[str]) -> None:
-        """Take ids off `recovering` that need nothing."""
-        await self._run("settled", *ids)
+    async def settled(self, held: Mapping[str, str]) -> None:
+        """Take jobs off `recovering` that need nothing: id -> the entry that they are there for."""
+        await self._run("settled", *(part for pair in held.items() for part in pair))
 
     async def bury(self, ended: Mapping[str, int]) -> None:
         """Forget jobs whose end is confirmed: id -> attempt."""

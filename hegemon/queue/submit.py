@@ -8,9 +8,9 @@ the next group, so that one write serves all who came meanwhile. Every buffer ha
                  │ unknown                                     │ refused: rebuild           │ reply lost: group n again
                  └─> doubtful: read back until settled          └─> probe, read, add what lives as a new group
 
-The re-add rule, here and in the leader's recoveries: first see that the body is absent, then read the document from the
-majority, and only if it lives index it. A worker writes its end to MongoDB before it removes the body, so what is
-absent and lives has not run to an end. A submitter's group number is applied once, however late it comes.
+The re-add rule, here and in the leader's recoveries: see that the body is absent, then read the document from the
+majority, and only if it lives index it: a worker records an end before it removes the body. A group is applied once,
+however late, to what stands in the index as it was seen; unseen goes in only what was accepted under this generation.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -114,13 +115,14 @@ class Submitter:
         self.seq = SeqSource()
         self._offers: deque[_Offer] = deque()
         self._offered = asyncio.Event()
-        self._unindexed: deque[tuple[Document, float]] = deque()
+        # With the time, and the generation that was whole before it was written: a later rebuild may have met it.
+        self._unindexed: deque[tuple[Document, float, int]] = deque()
         self._to_index = asyncio.Event()
         self._again: deque[str] = deque()
         self._doubts = Doubts(store, self.enqueue_again)
         self._keys: set[tuple[str, str]] = set()
         self._group = 0
-        self._generation_tried = 0
+        self._whole = 0  # The generation under which a script has last passed: its rebuild is over.
         self._commits: set[asyncio.Task[None]] = set()
         self._inserting = 0
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
@@ -173,7 +175,7 @@ class Submitter:
     async def _commit(self, documents: Sequence[Document]) -> None:
         async with self._batches:
             failpoint("submit.before_insert")
-            began = time.monotonic()
+            began, whole = time.monotonic(), self._whole
             try:
                 async with self._mongo.guard():
                     await self._store.insert_batch(documents)
@@ -183,13 +185,11 @@ class Submitter:
             finally:
                 self._inserting -= len(documents)
             failpoint("submit.after_insert")
-            self.enqueue(documents)
+            self._enqueue(documents, whole)
             await self._pace(time.monotonic() - began)
 
-    def enqueue(self, documents: Sequence[Document]) -> None:
-        """Index documents that are durable and carry this node's origin."""
-        now = time.monotonic()
-        self._unindexed.extend((document, now) for document in documents)
+    def _enqueue(self, documents: Sequence[Document], whole: int) -> None:
+        self._unindexed.extend((document, time.monotonic(), whole) for document in documents)
         self._to_index.set()
 
     def enqueue_again(self, ids: Sequence[str]) -> None:
@@ -223,8 +223,7 @@ class Submitter:
         if len(job.payload) > self._limits.payload_bytes_max:
             raise PayloadTooLarge(
                 f"the payload has {len(job.payload)} bytes; at most {self._limits.payload_bytes_max} "
-                "(MAX_PAYLOAD_SIZE): "
-                "store large data elsewhere and send a reference"
+                "(MAX_PAYLOAD_SIZE): store large data elsewhere and send a reference"
             )
         now = self._clock.now_ms()
         document = new_document(
@@ -276,7 +275,7 @@ class Submitter:
                 self._offered.clear()
                 continue
             failpoint("submit.before_insert")
-            self._inserting += len(offers)
+            self._inserting, whole = self._inserting + len(offers), self._whole
             try:
                 async with self._mongo.guard():
                     outcome = await self._insert(offers)
@@ -290,7 +289,7 @@ class Submitter:
                 self._doubts.add(
                     [o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"]
                 )
-                self.enqueue([o.document for o, item in zip(offers, outcome, strict=True) if item is None])
+                self._enqueue([o.document for o, item in zip(offers, outcome, strict=True) if item is None], whole)
                 for offer, item in zip(offers, outcome, strict=True):
                     if not offer.answer.done():
                         offer.answer.set_result(item)
@@ -324,7 +323,7 @@ class Submitter:
                 await self._begin_again()
             except IndexRefused:
                 # A rebuild is going on, or has taken place: it may have indexed these documents, or not.
-                self._again.extend(document["_id"] for document, _ in self._unindexed)
+                self._again.extend(document["_id"] for document, _, _ in self._unindexed)
                 self._unindexed.clear()
                 await asyncio.sleep(0.05)
             except QueueError:
@@ -349,52 +348,53 @@ class Submitter:
             raise IndexRefused
         if self._again:
             # First: what a rebuild refused was accepted before what has come since.
-            ids = [self._again[i] for i in range(min(len(self._again), GROUP_MAX))]
+            ids = list(islice(self._again, GROUP_MAX))
             await self._add(await self._living(ids))
             for _ in ids:
                 self._again.popleft()
         elif self._unindexed:
-            oldest = self._unindexed[0][1]
-            count = min(len(self._unindexed), GROUP_MAX)
-            documents = [self._unindexed[i][0] for i in range(count)]
-            if time.monotonic() - oldest > _STALE_S or self._generation_tried not in (0, self._index.generation):
-                documents = await self._living([document["_id"] for document in documents])
-            await self._add(documents)
-            for _ in range(count):
+            group = list(islice(self._unindexed, GROUP_MAX))
+            seen = [(document, 0) for document, _, _ in group]
+            generation, patience = self._index.generation, time.monotonic() - _STALE_S
+            if any(since < patience or whole != generation for _, since, whole in group):
+                seen = await self._living([document["_id"] for document, _ in seen])
+            await self._add(seen)
+            for _ in group:
                 self._unindexed.popleft()
             failpoint("submit.after_index")
 
-    async def _add(self, documents: Sequence[Document]) -> None:
+    async def _add(self, documents: Sequence[tuple[Document, int]]) -> None:
         if not documents:
             return
         generation = self._index.generation
-        jobs = [(entry_text(d), encode_body(d), d.get("due")) for d in documents]
+        jobs = [(entry_text(d), encode_body(d), d.get("due"), seen) for d, seen in documents]
         self._group += 1
-        self._generation_tried = generation
         while True:
             try:
                 async with self._redis.guard():
-                    _, self.depth = await self._index.add(self.origin.incarnation, self._group, jobs)
+                    added, self.depth, changed = await self._index.add(self.origin.incarnation, self._group, jobs)
+                # What was applied before has told a lost reply what it left out.
+                self._again.extend(changed if added >= 0 else [d["_id"] for d, _ in documents])
+                self._whole = generation
                 self._indexed()
                 return
-            except StoreUnavailable:
-                # The reply may have been lost: the same group again is applied at most once.
+            except StoreUnavailable:  # The reply may have been lost: the same group again is applied at most once.
                 await asyncio.sleep(_BACKOFF_S[-1])
                 if self._index.generation != generation:
                     raise IndexRefused from None
 
-    async def _living(self, ids: Sequence[str]) -> list[Document]:
-        """Documents that live and whose present attempt the index does not hold."""
+    async def _living(self, ids: Sequence[str]) -> list[tuple[Document, int]]:
+        """Documents that live and whose present attempt the index does not hold, with the attempt that it holds."""
+        generation = self._index.generation
         async with self._redis.guard():
             indexed = await self._index.probe(ids)
+        self._whole = generation
         async with self._mongo.guard():
             found = await self._queries.many(ids)
-        mine = self.origin.incarnation
         return [
-            document
+            (document, indexed[document["_id"]])
             for document in (found[job_id] for job_id in ids if job_id in found)
-            if document["status"] in LIVE
-            and document["attempt"] > indexed[document["_id"]]
+            if document["status"] in LIVE and document["attempt"] > indexed[document["_id"]]
             # Another node may have requeued it by hand: then indexing it is that node's.
-            and document["origin"]["incarnation"] == mine
+            if document["origin"]["incarnation"] == self.origin.incarnation
         ]

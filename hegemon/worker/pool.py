@@ -364,8 +364,10 @@ class Pool:
 
     async def _reconcile_loop(self) -> None:
         lost: set[str] = set()
+        # What a `take` brings whose reply is still awaited must not be missing twice.
+        pause_s = max(RECONCILE_S, self._options.redis_timeout.total_seconds())
         while True:
-            await asyncio.sleep(RECONCILE_S)
+            await asyncio.sleep(pause_s)
             try:
                 missing = await self._index.reconcile(sorted(job_id for job_id in lost if job_id not in self._claims))
             except (IndexRefused, StoreUnavailable):

@@ -23,7 +23,7 @@ from hegemon.queue.store import JobStore
 
 NOW_MS = 1_800_000_000_000
 ORIGIN = Origin("n1", "n1~0")
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=60)
 _ids = IdSource()
 
 
@@ -64,7 +64,8 @@ class Index:
     async def add(self, *documents: Document, incarnation: str = "n1~0") -> int:
         """Index documents as their submitter does, each call a group; how many were added."""
         self._group += 1
-        jobs = [(entry_text(d), encode_body(d), d.get("due")) for d in documents]
+        seen = await self.member.probe([d["_id"] for d in documents])
+        jobs = [(entry_text(d), encode_body(d), d.get("due"), seen[d["_id"]]) for d in documents]
         return (await self.member.add(incarnation, self._group, jobs))[0]
 
     async def worker(self, name: str = "w1", *, window: int = 100, types: tuple[str, ...] = ("noop",)) -> WorkerIndex:

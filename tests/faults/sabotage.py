@@ -61,7 +61,7 @@ def index_unread() -> None:
             placements[job_id] = leader_index.Placement(
                 entries.entry_text(document), entries.encode_body(document), document.get("due")
             )
-        return await self._index.reindex(placements, [])
+        return await self._index.reindex(placements, {})
 
     _replace(recovery.Recovery, "recover", recover)
 

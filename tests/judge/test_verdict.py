@@ -124,7 +124,12 @@ def test_a_start_after_the_completion_was_seen_is_a_violation_under_any_attempt(
 
 
 def test_two_starts_under_one_attempt_are_seen() -> None:
-    assert judge(with_marks(Mark("start", A, 1, 5 * SECOND // 2, 9))).kinds == {"started_twice"}
+    verdict = judge(with_marks(Mark("start", A, 1, 5 * SECOND // 2, 9)))
+    assert verdict.kinds == {"started_twice"}
+    assert verdict.violations[0].detail == (
+        "2 times under attempt 1: start of attempt 1 by pid 7 at +0.0 ms, "
+        "start of attempt 1 by pid 9 at +500.0 ms, end of attempt 1 by pid 7 at +1000.0 ms"
+    )
 
 
 def ordered(*starts: tuple[str, int], acks: list[Ack]) -> Evidence:

@@ -136,6 +136,10 @@ def _ends(evidence: Evidence, *, settled: bool) -> Iterator[Violation]:
 
 
 def _starts(evidence: Evidence, starts: dict[str, list[Mark]]) -> Iterator[Violation]:
+    ends: dict[str, list[Mark]] = defaultdict(list)
+    for mark in evidence.marks:
+        if mark.event == "end":
+            ends[mark.id].append(mark)
     for job_id, marks in starts.items():
         record = evidence.records.get(job_id)
         seen_ns = evidence.observed.get(job_id)
@@ -146,11 +150,24 @@ def _starts(evidence: Evidence, starts: dict[str, list[Mark]]) -> Iterator[Viola
                 )
                 yield Violation("started_beyond", job_id, detail)
             if seen_ns is not None and mark.at_ns > seen_ns:
-                detail = f"attempt {mark.attempt}, {(mark.at_ns - seen_ns) / 1e6:.1f} ms after it was seen completed"
-                yield Violation("started_after", job_id, detail)
+                late = f"{(mark.at_ns - seen_ns) / 1e6:.1f} ms after it was seen completed"
+                yield Violation(
+                    "started_after", job_id, f"attempt {mark.attempt}, {late}: {_life(marks, ends[job_id])}"
+                )
         for attempt, count in Counter(mark.attempt for mark in marks).items():
             if count > 1:
-                yield Violation("started_twice", job_id, f"{count} times under attempt {attempt}")
+                detail = f"{count} times under attempt {attempt}: {_life(marks, ends[job_id])}"
+                yield Violation("started_twice", job_id, detail)
+
+
+def _life(starts: Sequence[Mark], ends: Sequence[Mark]) -> str:
+    """Who began and ended what and when, in order: a process's log tells its incarnation by its pid."""
+    first_ns = min(mark.at_ns for mark in starts)
+    marks = sorted([*starts, *ends], key=lambda mark: mark.at_ns)
+    return ", ".join(
+        f"{mark.event} of attempt {mark.attempt} by pid {mark.pid} at +{(mark.at_ns - first_ns) / 1e6:.1f} ms"
+        for mark in marks
+    )
 
 
 def _order(acks: Sequence[Ack], starts: dict[str, list[Mark]]) -> Iterator[Violation]:

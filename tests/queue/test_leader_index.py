@@ -28,7 +28,7 @@ async def test_every_script_of_a_leader_passes_only_under_exactly_its_own_marker
         stranger.reclaim("w1"),
         stranger.close_worker("w1", 0, "t", {}),
         stranger.close_node("n1~0"),
-        stranger.reindex(placement(again(one)), []),
+        stranger.reindex(placement(again(one)), {}),
         stranger.bury({one["_id"]: 1}),
         stranger.round(0),
     )
@@ -223,8 +223,8 @@ async def test_reindexing_is_applied_once_and_returns_the_job_to_its_place(index
     await index.give("w1", items[0], items[1])
     await index.leader.close_worker("w1", NOW_MS, "t", {})
     back = placement(again(items[1])) | placement(again(items[0]))
-    assert await index.leader.reindex(back, []) == 2
-    assert await index.leader.reindex(back, []) == 0
+    assert await index.leader.reindex(back, {}) == 2
+    assert await index.leader.reindex(back, {}) == 0
     assert await index.ready() == [item["_id"] for item in items]
     assert (await index.leader.round(0)).recovering == {}
 
@@ -232,7 +232,7 @@ async def test_reindexing_is_applied_once_and_returns_the_job_to_its_place(index
 async def test_reindexing_an_attempt_that_somebody_went_beyond_changes_nothing(index: Index) -> None:
     one = document(1, attempt=5)
     await index.add(one)
-    assert await index.leader.reindex(placement(one | {"attempt": 4}), []) == 0
+    assert await index.leader.reindex(placement(one | {"attempt": 4}), {}) == 0
     assert (await index.member.probe([one["_id"]]))[one["_id"]] == 5
 
 
@@ -240,13 +240,13 @@ async def test_what_has_ended_leaves_the_index_but_a_tombstone_stays(index: Inde
     ended, cancelled = document(1), document(2)
     await index.add(ended)
     await index.member.cancel(cancelled["_id"], entry_text(cancelled), NOW_MS)
-    await index.leader.reindex({}, [ended["_id"], cancelled["_id"]])
+    await index.leader.reindex({}, {ended["_id"]: 1, cancelled["_id"]: 1})
     assert await index.member.probe([ended["_id"], cancelled["_id"]]) == {ended["_id"]: 0, cancelled["_id"]: 1}
 
 
 async def test_reindexing_something_due_later_delays_it(index: Index) -> None:
     one = document(1, more={"due": NOW_MS})
-    await index.leader.reindex(placement(again(one)), [])
+    await index.leader.reindex(placement(again(one)), {})
     counts = await index.member.counts()
     assert (counts.ready, counts.delayed) == (0, 1)
 

@@ -8,29 +8,29 @@ from hegemon.queue.redis import Redis
 from tests.engine.parts import NOW_MS, TIMEOUT, Index, again, document, placement
 
 
-def triple(item: dict[str, object]) -> tuple[str, bytes, int | None]:
-    return entry_text(item), encode_body(item), None
+def offer(item: dict[str, object], seen: int = 0) -> tuple[str, bytes, int | None, int]:
+    return entry_text(item), encode_body(item), None, seen
 
 
 async def test_a_group_is_applied_once_however_often_it_is_sent(index: Index) -> None:
     one = document(1)
-    assert await index.member.add("n1~0", 1, [triple(one)]) == (1, 1)
-    assert await index.member.add("n1~0", 1, [triple(one)]) == (-1, 1)
+    assert await index.member.add("n1~0", 1, [offer(one)]) == (1, 1, [])
+    assert await index.member.add("n1~0", 1, [offer(one)]) == (-1, 1, [])
     assert await index.ready() == [one["_id"]]
 
 
 async def test_a_first_sending_that_arrives_after_a_later_group_is_not_applied(index: Index) -> None:
     """Its sender gave it up, and the job may have run to its end meanwhile."""
     late, later = document(1), document(2)
-    await index.member.add("n1~0", 2, [triple(later)])
-    assert (await index.member.add("n1~0", 1, [triple(late)]))[0] == -1
+    await index.member.add("n1~0", 2, [offer(later)])
+    assert (await index.member.add("n1~0", 1, [offer(late)]))[0] == -1
     assert await index.ready() == [later["_id"]]
 
 
 async def test_groups_of_two_incarnations_are_counted_apart(index: Index) -> None:
     one, two = document(1), document(2)
-    await index.member.add("n1~0", 5, [triple(one)])
-    assert (await index.member.add("n2~0", 1, [triple(two)]))[0] == 1
+    await index.member.add("n1~0", 5, [offer(one)])
+    assert (await index.member.add("n2~0", 1, [offer(two)]))[0] == 1
 
 
 async def test_a_job_that_is_in_the_index_is_not_added_again_by_another_group(index: Index) -> None:
@@ -217,5 +217,5 @@ async def test_a_death_is_reported_for_open_workers_only(index: Index) -> None:
 
 async def test_reindexing_a_document_lays_its_entry_where_it_belongs(index: Index) -> None:
     one = document(1)
-    assert await index.leader.reindex(placement(one), []) == 1
+    assert await index.leader.reindex(placement(one), {}) == 1
     assert await index.ready() == [one["_id"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -229,12 +229,68 @@ async def test_after_a_rebuild_only_what_lives_and_is_absent_is_added(
     assert await index.member.probe([ran, bumped]) == {ran: 0, bumped: 2}
 
 
+async def met_and_ended(jobs: Jobs, index: Index, job_id: str) -> None:
+    """A rebuild met this job under its next attempt, and it has run to its end since; the index is whole again."""
+    await jobs.store.jobs.update_one({"_id": job_id}, {"$set": {"status": "completed", "attempt": 2}})
+    await index.mark("ready", generation=2)
+    index.member.generation = 2
+
+
+async def test_what_was_accepted_while_others_were_probed_after_a_rebuild_is_probed_too(
+    submitter: Submitter, jobs: Jobs, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, go = index.member.probe, asyncio.Event()
+    asked = asyncio.Event()
+
+    async def gated(ids: Sequence[str]) -> dict[str, int]:
+        asked.set()
+        await go.wait()
+        return await probe(ids)
+
+    await submitter.submit(new_job(), scope="me")
+    await wait_until(submitter.idle)
+    await index.mark("rebuilding", generation=2)
+    monkeypatch.setattr(index.member, "probe", gated)
+    refused, _, _ = await submitter.submit(new_job(), scope="me")
+    await asked.wait()
+    ran, _, _ = await submitter.submit(new_job(), scope="me")
+    await met_and_ended(jobs, index, ran)
+    go.set()
+    await wait_until(submitter.idle)
+    assert (await index.ready())[1:] == [refused]
+
+
+async def test_what_was_being_written_when_a_rebuild_met_it_is_probed_too(
+    submitter: Submitter, jobs: Jobs, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, go = jobs.store.insert, asyncio.Event()
+    written: list[str] = []
+
+    async def gated(documents: Sequence[Any]) -> list[str | None]:
+        outcome = await insert(documents)
+        written.extend(document["_id"] for document in documents)
+        await go.wait()
+        return outcome
+
+    monkeypatch.setattr(jobs.store, "insert", gated)
+    slow = asyncio.create_task(submitter.submit(new_job(), scope="me"))
+    await wait_until(lambda: written)
+    await index.mark("rebuilding", generation=2)
+    await met_and_ended(jobs, index, written[0])
+    others = await submitter.submit_batch([new_job()], scope="me")
+    await wait_until(lambda: submitter._whole == 2 and not submitter._unindexed)
+    go.set()
+    await slow
+    await wait_until(submitter.idle)
+    assert await index.ready() == others
+
+
 async def test_a_group_whose_reply_was_lost_is_applied_once(
     submitter: Submitter, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = index.member.add, 0
 
-    async def lossy(*args: Any) -> tuple[int, int]:
+    async def lossy(*args: Any) -> tuple[int, int, list[str]]:
         nonlocal calls
         calls += 1
         answer = await real(*args)

@@ -133,7 +133,7 @@ async def test_what_a_worker_does_not_hold_it_cannot_give_back(index: Index) -> 
 async def test_a_dropped_claim_goes_with_its_body_and_a_later_attempt_stays(index: Index) -> None:
     gone, revived = document(1), document(2)
     worker = await holding(index, gone, revived)
-    await index.leader.reindex(placement(again(revived)), [])
+    await index.leader.reindex(placement(again(revived)), {})
     await worker.drop([(gone["_id"], 1), (revived["_id"], 1)])
     assert await index.raw("HLEN", "held:w1") == 0
     assert await index.member.probe([gone["_id"], revived["_id"]]) == {gone["_id"]: 0, revived["_id"]: 2}
@@ -143,7 +143,7 @@ async def test_a_claim_of_the_same_worker_on_the_next_attempt_survives_the_drop_
     one = document(1)
     worker = await holding(index, one)
     following = again(one)
-    await index.leader.reindex(placement(following), [])
+    await index.leader.reindex(placement(following), {})
     await index.give("w1", following)
     await worker.drop([(one["_id"], 1)])
     assert [entry for entry, _ in (await worker.take(10, 10, []))[1]] == [entry_text(following)]

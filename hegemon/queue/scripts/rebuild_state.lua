@@ -5,6 +5,8 @@
 local P = KEYS[1]
 local marker = redis.call('HMGET', P .. 'marker', 'epoch', 'generation', 'clock')
 if marker[1] and tonumber(marker[1]) > tonumber(ARGV[1]) then return {'newer'} end
+-- A try that was given up begins late: a later one has its marker there.
+if marker[1] == ARGV[1] and tonumber(marker[2]) > tonumber(ARGV[2]) then return {'older'} end
 if ARGV[3] ~= 'rebuilding' then
   if not marker[1] then return {'absent'} end
   if marker[1] ~= ARGV[1] or marker[2] ~= ARGV[2] then return {'older'} end

@@ -1,7 +1,8 @@
 -- Put ids that a worker holds, but neither knows nor has in its inbox, back into the inbox: a reply of `take` was lost.
--- KEYS[1] prefix. ARGV: generation, worker, ids that were missing twice ...
+-- KEYS[1] prefix. ARGV: generation, worker, number of the call, ids that were missing twice ...
 -- Returns {'ok', {every held id not in the inbox}}; ids of ARGV that are in the inbox, or not held, are left alone.
 --#include worker
+--#include turn
 --#include place
 local waiting = {}
 for priority = 0, 10 do
@@ -10,7 +11,7 @@ for priority = 0, 10 do
   end
 end
 local returned = false
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local entry = redis.call('HGET', P .. 'held:' .. W, ARGV[i])
   if entry and not waiting[ARGV[i]] then
     local place = place_of(entry)

@@ -17,9 +17,7 @@ for i = 1, #held, 2 do
   redis.call('HSET', P .. 'recovering', held[i], (waiting[held[i]] and 'i' or marks[held[i]] or ARGV[5]) .. W .. '|' .. held[i + 1])
 end
 redis.call('DEL', P .. 'held:' .. W, P .. 'wake:' .. W, P .. 'cancels:' .. W)
-redis.call('HDEL', P .. 'workers', W)
-redis.call('HDEL', P .. 'window', W)
-redis.call('HDEL', P .. 'beats', W)
+for _, key in ipairs({'workers', 'window', 'beats', 'turns'}) do redis.call('HDEL', P .. key, W) end
 redis.call('ZADD', P .. 'closed', ARGV[4], W)
 redis.call('ZREMRANGEBYSCORE', P .. 'closed', '-inf', tonumber(ARGV[4]) - 86400000)
 redis.call('HDEL', P .. 'dead', W)
