@@ -92,6 +92,7 @@ class OfficeKeeper:
         self._by_majority = by_majority
         self.held: Office | None = None
         self.active = False
+        self._win = 0
         self._last_beat_s = 0.0
         self._said = ""
 
@@ -111,9 +112,9 @@ class OfficeKeeper:
                     await self._hold(office)
             except OfficeLostError as error:
                 log.warning("office_lost", node=self._node, reason=str(error))
-                if self._shell.wanted is not None:
+                if not self._win_is_over():
                     await self._shell.office_lost(str(error))
-                    await self._shell.until(lambda: self._shell.wanted is None)
+                    await self._shell.until(self._win_is_over)
             except QueueError as error:
                 self._say_once("office_waits", error)
                 await asyncio.sleep(0.2)
@@ -122,6 +123,10 @@ class OfficeKeeper:
                 await asyncio.sleep(1.0)
             finally:
                 self.held, self.active = None, False
+
+    def _win_is_over(self) -> bool:
+        """The election under which the office was sought is lost; a next one may be won already."""
+        return self._shell.wanted is None or self._shell.wins != self._win
 
     async def resign(self) -> None:
         """Vacate the office if it is held; duties must have stopped. Never raises: its counter stands still anyway."""
@@ -139,6 +144,7 @@ class OfficeKeeper:
         """Take the office once it may be taken; None when no longer elected."""
         seen_epoch, seen_since = -1, 0.0
         while (term := self._shell.wanted) is not None:
+            self._win = self._shell.wins
             office = await self._store.read()
             now = time.monotonic()
             if office.epoch != seen_epoch:
@@ -166,7 +172,7 @@ class OfficeKeeper:
         """Work until the election is lost, then vacate; raises what ended the work otherwise."""
         self.held = office
         work = asyncio.create_task(self._work(office), name="office-work")
-        lost = asyncio.create_task(self._shell.until(lambda: self._shell.wanted is None), name="office-wanted")
+        lost = asyncio.create_task(self._shell.until(self._win_is_over), name="office-wanted")
         try:
             await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:

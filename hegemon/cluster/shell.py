@@ -64,7 +64,8 @@ class Carrier(Protocol):
 
 
 class ElectionShell:
-    """Drives one elector. `wanted` is the term in which this node should hold the office, None while it should not."""
+    """Drives one elector. `wanted` is the term in which this node should hold the office, None while it should not;
+    `wins` counts its wins, since one may be lost and the next one won before anybody who waits has looked."""
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class ElectionShell:
         self._some = asyncio.Event()
         self._moved = asyncio.Condition()
         self.wanted: int | None = None
+        self.wins = 0
         self.changes: list[Change] = []
         self.dropped = 0
         self.stumbles = 0
@@ -131,7 +133,8 @@ class ElectionShell:
         self.tell(Resign(reason, pause_s))
 
     async def until(self, predicate: Callable[[], bool]) -> None:
-        """Wait until something about `wanted` makes the predicate true."""
+        """Wait until something about `wanted` or `wins` makes the predicate true. What is true only for a moment may be
+        missed: that `wanted` is None, when the next win comes in the same turn of the loop."""
         async with self._moved:
             await self._moved.wait_for(predicate)
 
@@ -169,6 +172,7 @@ class ElectionShell:
                     self._carrier.stream(to, payload)
             case Won(term):
                 self._note("won", self.view.leader, term)
+                self.wins += 1
                 await self._set(term)
             case Lost(leader, reason):
                 self._note("lost", leader, self.view.term, reason)

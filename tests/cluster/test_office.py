@@ -35,7 +35,8 @@ from hegemon.queue.redis import Redis
 from tests.engine.parts import TIMEOUT, Index, Jobs
 from tests.waiting import wait_until
 
-BEAT_S, TAKEOVER_S = 0.02, 0.5
+# The beats of a busy machine come late, too, but not so late.
+BEAT_S, TAKEOVER_S = 0.02, 2.0
 
 
 class Told:
@@ -63,6 +64,14 @@ class Told:
     def _win(self, term: int) -> list[Effect]:
         self.view = View(self._node, term, Role.LEADER, self.view.members)
         return [Changed(self.view), Won(term)]
+
+
+class Hasty(Told):
+    """An elector that loses and wins again in one turn, as one does that has many words of its peers to read."""
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        effects = super().handle(event, now)
+        return [*effects, *self._win(self.view.term + 1)] if Lost in map(type, effects) else effects
 
 
 @dataclass
@@ -170,10 +179,10 @@ async def test_a_second_candidate_waits_while_the_holders_counter_moves(
     async with candidate(index, jobs, "n2") as second:
         beat = int(await index.raw("HGET", "office", "beat"))
 
-        async def many_takeover_times_later() -> bool:
-            return int(await index.raw("HGET", "office", "beat")) > beat + 3 * TAKEOVER_S / BEAT_S
+        async def long_after_a_takeover_time() -> bool:
+            return int(await index.raw("HGET", "office", "beat")) > beat + 1.5 * TAKEOVER_S / BEAT_S
 
-        await wait_until(many_takeover_times_later)
+        await wait_until(long_after_a_takeover_time)
         assert (second.served, second.keeper.held) == ([], None)
         assert first.keeper.is_active
 
@@ -195,7 +204,11 @@ async def test_who_loses_the_election_stops_its_duties_and_vacates_at_once(
     await first.shell.resign("an operator asked for it")
     await wait_until(lambda: first.keeper.held is None)
     assert not first.serving
-    assert (await jobs.offices.read()).vacant
+
+    async def vacant() -> bool:
+        return (await jobs.offices.read()).vacant
+
+    await wait_until(vacant)
     async with candidate(index, jobs, "n2") as second:
         await wait_until(lambda: second.keeper.is_active)
         assert second.served == [2]
@@ -214,10 +227,10 @@ async def test_without_a_majority_a_newer_term_waits_like_any_other(first: Candi
     async with candidate(index, jobs, "n2", elector=Told("n2", 5)) as second:
         beat = int(await index.raw("HGET", "office", "beat"))
 
-        async def many_takeover_times_later() -> bool:
-            return int(await index.raw("HGET", "office", "beat")) > beat + 3 * TAKEOVER_S / BEAT_S
+        async def long_after_a_takeover_time() -> bool:
+            return int(await index.raw("HGET", "office", "beat")) > beat + 1.5 * TAKEOVER_S / BEAT_S
 
-        await wait_until(many_takeover_times_later)
+        await wait_until(long_after_a_takeover_time)
         assert second.served == []
 
 
@@ -252,6 +265,21 @@ async def test_a_leader_that_meets_a_newer_epoch_stands_down_at_once_and_may_com
     assert (await jobs.offices.read()).node == "n1"
 
 
+async def test_a_win_that_follows_a_loss_at_once_is_not_overlooked(index: Index, jobs: Jobs) -> None:
+    async with candidate(index, jobs, "n1", elector=Hasty("n1", term=1)) as hasty:
+        await wait_until(lambda: hasty.keeper.is_active)
+        office = await jobs.offices.read()
+        other = await jobs.offices.take(office, node="n2", incarnation="n2~0", url="", now_ms=0, term=0)
+        assert other is not None
+        await index.leader_of(other.epoch).take_office("n2")
+        await wait_until(lambda: hasty.served == [1, 3])
+        assert (await jobs.offices.read()).term == 2
+        # Also when it holds the office: each win has an office of its own, so that its term is the recorded one.
+        hasty.shell.tell(Resign("asked"))
+        await wait_until(lambda: hasty.served == [1, 3, 4])
+        assert (await jobs.offices.read()).term == 3
+
+
 @pytest.mark.parametrize("loss", ["flushed", "another server"])
 async def test_a_lost_index_is_rebuilt_by_the_holder_under_the_next_generation(
     first: Candidate, index: Index, jobs: Jobs, loss: str
@@ -259,7 +287,7 @@ async def test_a_lost_index_is_rebuilt_by_the_holder_under_the_next_generation(
     if loss == "flushed":
         await index.raw("DEL", "marker")
     else:
-        await index.raw("HSET", "marker", "generation", "99")
+        await index.raw("HSET", "marker", "generation", "0")
     await wait_until(lambda: first.rebuilt == [1, 2])
     await wait_until(lambda: first.keeper.is_active and first.serving)
     assert first.served == [1, 1], "the office was kept"
@@ -273,7 +301,7 @@ async def test_a_bystander_sees_the_holders_counter_move_and_its_own_stores_answ
         await wait_until(lambda: sum(moved == {"n1"} for moved in second.looked) > 3)
         assert second.witness.still_s() < TAKEOVER_S
         first.task.cancel()
-        await wait_until(lambda: second.witness.still_s() > 2 * TAKEOVER_S)
+        await wait_until(lambda: second.witness.still_s() > 1.5 * TAKEOVER_S)
         assert second.fit == []
 
 
