@@ -22,6 +22,8 @@ other, and stops it afterwards. Otherwise the clusters run already, and the URLs
                      'docker kill cluster-{}-1'. Without it their leader is not killed
   HEGEMON_CURL       more options for curl, such as '--cacert ca.pem'
 
+A row takes about half a minute. If something fails, what the nodes of --local wrote is kept, and where is said.
+
 Exit codes: 0 all jobs completed and every leader was succeeded, 1 not so, 2 wrong use.
 HELP
 }
@@ -43,7 +45,17 @@ stop_started() {
     [ -z "$started" ] || { kill -TERM "$started" 2>/dev/null || true; wait "$started" 2>/dev/null || true; }
     started=''
 }
-trap 'stop_started; rm -rf "$work"' EXIT
+# A cluster that failed leaves what its nodes wrote.
+# shellcheck disable=SC2329 # the trap calls it
+clean_up() {
+    stop_started
+    if [ "$failed" -ne 0 ] && [ -d "$work/data/logs" ]; then
+        echo "what the nodes wrote: $work/data/logs" >&2
+    else
+        rm -rf "$work"
+    fi
+}
+trap 'clean_up' EXIT
 trap 'exit 130' INT TERM
 
 now_ms() {
@@ -103,20 +115,34 @@ submit() {
     [ "$left" -eq 0 ]
 }
 
-# completed: how many of the submitted jobs are completed, once all are or the time is up.
+# status ID: what a job has become, by the first node that answers; nothing if none does.
+status() {
+    local url found
+    for url in "${urls[@]}"; do
+        found=$(api GET "$url/api/v1/jobs/$1" | jq -r .status) && [ -n "$found" ] && echo "$found" && return
+    done
+}
+
+# completed: how many of the submitted jobs are completed, once all have ended or the time is up. Each one is looked at
+# at least once; those that did not complete are named.
 completed() {
-    local until_ms=$(($(now_ms) + patience_ms)) count=0 id url
-    while read -r id; do
-        while [ "$(now_ms)" -lt "$until_ms" ]; do
-            for url in "${urls[@]}"; do
-                case $(api GET "$url/api/v1/jobs/$id" | jq -r .status) in
-                completed) count=$((count + 1)) && continue 3 ;;
-                failed | cancelled) continue 3 ;;
-                esac
-            done
-            sleep 0.1
-        done
-    done <"$work/ids"
+    local until_ms=$(($(now_ms) + patience_ms)) count=0 id state
+    cp "$work/ids" "$work/open"
+    while :; do
+        : >"$work/rest"
+        while read -r id; do
+            state=$(status "$id") || state=''
+            case $state in
+            completed) count=$((count + 1)) ;;
+            failed | cancelled) echo "job $id has $state" >&2 ;;
+            *) echo "$id ${state:-unknown}" >>"$work/rest" ;;
+            esac
+        done <"$work/open"
+        if [ ! -s "$work/rest" ] || [ "$(now_ms)" -ge "$until_ms" ]; then break; fi
+        cut -d ' ' -f 1 "$work/rest" >"$work/open"
+        sleep 0.1
+    done
+    sed 's/^\([^ ]*\) \(.*\)/job \1 is still \2/' "$work/rest" >&2
     echo "$count"
 }
 
@@ -129,8 +155,9 @@ kill_node() {
 }
 
 start_local() {
-    local hegemon=$root/.venv/bin/hegemon deadline=$((SECONDS + 60)) i
+    local hegemon=$root/.venv/bin/hegemon deadline=$((SECONDS + 120)) i
     [ -x "$hegemon" ] || hegemon=$(command -v hegemon) || die "there is no hegemon; run ./dev test once, or install it"
+    step starting
     rm -rf "$work/data"
     # Workers import the example handlers from where they lie.
     (cd "$root" && METRICS_PORT=0 exec "$hegemon" up --nodes "$nodes" --algorithm "$1" --port "$port" \
@@ -138,7 +165,7 @@ start_local() {
     started=$!
     until grep -q 'Ctrl-C stops' "$work/up.log"; do
         kill -0 "$started" 2>/dev/null || { cat "$work/up.log" >&2 && die "the cluster did not start"; }
-        [ $SECONDS -lt $deadline ] || die "the cluster was not ready after 60 s"
+        [ $SECONDS -lt $deadline ] || { cat "$work/up.log" >&2 && failed=1 && die "it was not ready after 120 s"; }
         sleep 0.1
     done
     urls=()
@@ -147,17 +174,31 @@ start_local() {
 
 row='%-10s %-12s %10s %12s %12s %12s %s\n'
 
+# step WHAT: what goes on, on one line of a terminal.
+step() {
+    [ ! -t 2 ] || printf '\r\033[K%s: %s …' "$name" "$1" >&2
+}
+
+# show CELL...: a row of the table.
+show() {
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+    # shellcheck disable=SC2059 # one form for every row
+    printf "$row" "$@"
+}
+
 # One cluster's row. Every fault begins with a leader that is active.
 try_cluster() {
     local name=$1 since before before_epoch at later took_down='-' took_kill='-' needless done_jobs third verdict=ok
     : >"$work/ids"
     read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || { echo "$name: nobody leads" >&2 && failed=1 && return; }
     third=$((jobs / 3))
+    step 'jobs in calm'
     submit $third || verdict='jobs refused'
     sleep "$calm"
     read -r _ later _ < <(active) || later=$before_epoch
     needless=$((later - before_epoch))
 
+    step 'the leader steps down'
     since=$(now_ms)
     api POST "$at/api/v1/election/step-down" '{"pause": 5}' >"$work/answer" || verdict='step-down refused'
     if read -r before before_epoch at took_down < <(successor "$later" "$since"); then took_down="$took_down ms"; else
@@ -167,7 +208,8 @@ try_cluster() {
 
     if [ "$verdict" = ok ] && { [ -n "$started" ] || [ -n "${HEGEMON_KILL:-}" ]; }; then
         sleep 2
-        read -r before before_epoch at < <(active)
+        read -r before before_epoch at < <(active) || true
+        step "kill -9 of $before"
         since=$(now_ms)
         kill_node "$before"
         if read -r _ _ _ took_kill < <(successor "$before_epoch" "$since"); then took_kill="$took_kill ms"; else
@@ -175,11 +217,11 @@ try_cluster() {
         fi
     fi
     submit $((jobs - 2 * third)) || verdict='jobs refused'
+    step 'the last jobs'
     done_jobs=$(completed)
     [ "$done_jobs" -eq "$jobs" ] || verdict='JOBS MISSING'
     [ "$verdict" = ok ] || failed=1
-    # shellcheck disable=SC2059 # one form for every row
-    printf "$row" "$name" "${#urls[@]} nodes" "$needless" "$took_down" "$took_kill" "$done_jobs/$jobs" "$verdict" >>"$work/table"
+    show "$name" "${#urls[@]} nodes" "$needless" "$took_down" "$took_kill" "$done_jobs/$jobs" "$verdict"
 }
 
 case ${1:-} in
@@ -187,24 +229,28 @@ case ${1:-} in
 '') usage >&2 && exit 2 ;;
 esac
 for tool in curl jq; do command -v $tool >/dev/null || die "needs $tool"; done
-# shellcheck disable=SC2059
-printf "$row" ALGORITHM CLUSTER NEEDLESS STEP-DOWN 'KILL -9' COMPLETED RESULT >"$work/table"
 if [ "$1" = --local ]; then
     shift
     [ $# -gt 0 ] || set -- bully raft gossip
     for name in "$@"; do
-        echo "$name: $nodes nodes on this machine …" >&2
-        start_local "$name"
-        try_cluster "$name"
-        stop_started
+        case $name in bully | raft | gossip) ;; *) die "$name: no algorithm; there are bully, raft and gossip" ;; esac
     done
 else
     for cluster in "$@"; do
         case $cluster in *=http*) ;; *) die "$cluster: write ALGORITHM=URL[,URL...]" ;; esac
-        IFS=, read -r -a urls <<<"${cluster#*=}"
-        echo "${cluster%%=*}: ${urls[*]} …" >&2
-        try_cluster "${cluster%%=*}"
     done
 fi
-cat "$work/table"
+show ALGORITHM CLUSTER NEEDLESS STEP-DOWN 'KILL -9' COMPLETED RESULT
+for cluster in "$@"; do
+    name=${cluster%%=*}
+    if [ "$cluster" = "$name" ]; then
+        start_local "$name"
+    else
+        IFS=, read -r -a urls <<<"${cluster#*=}"
+    fi
+    try_cluster "$name"
+    stop_started
+    # The first failure is the one to look at.
+    [ "$failed" -eq 0 ] || [ "$cluster" != "$name" ] || break
+done
 exit $failed

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hegemon.cluster.balancing import balancer
-from hegemon.cluster.electors import Election, make_election
+from hegemon.cluster.electors import Election, ElectionFault, make_election
 from hegemon.cluster.membership import BOOT_SHIFT, Membership
 from hegemon.cluster.office import OfficeKeeper
 from hegemon.cluster.rebuild import Rebuilder
@@ -23,6 +23,7 @@ from hegemon.cluster.scheduler import Scheduler
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.slices import election_timing, milliseconds
 from hegemon.cluster.supervisor import Supervisor
+from hegemon.cluster.twins import TwinError
 from hegemon.cluster.upkeep import Retention, Upkeep
 from hegemon.cluster.witness import Witness
 from hegemon.election.contract import Health, Member
@@ -71,6 +72,8 @@ class Leadership:
         self._redis = Redis(stores.redis_url, settings.cluster.cluster_id, timeout=stores.redis_timeout)
         self._rebuild_redis = rebuild_redis
         self.node = settings.cluster.node_id
+        # Set once this node cannot go on in its cluster: it then ends as one that was told to stop.
+        self.ended: asyncio.Future[TwinError | ElectionFault] = asyncio.get_running_loop().create_future()
         self.boot = boot
         timing = election_timing(settings)
         me = Member(self.node, incarnation=boot << BOOT_SHIFT, address=election.advertised, rank=election.election_rank)
@@ -136,11 +139,18 @@ class Leadership:
         await self.election.open()
         return [
             go("shell", self.shell.run),
-            go("election-watch", self.election.watch),
+            go("election-watch", lambda: self._until_ended(self.election.watch())),
             go("witness", self.witness.run),
-            go("twins", self.membership.refuse_twin),
+            go("twins", lambda: self._until_ended(self.membership.refuse_twin())),
             go("office", self.office.run),
         ]
+
+    async def _until_ended(self, watch: Coroutine[Any, Any, None]) -> None:
+        try:
+            await watch
+        except (TwinError, ElectionFault) as error:
+            if not self.ended.done():
+                self.ended.set_result(error)
 
     async def stand_down(self, reason: str, within_s: float = 2.0) -> None:
         """Resign for good and wait until the office is vacated: whoever succeeds us need not wait for our silence."""

@@ -6,6 +6,7 @@ is known of a node stays known while Redis is away.
 Two live nodes with one NODE_ID: `twins` refuses the later one before it starts. Where it could not see the other, the
 one with the later boot number (MongoDB hands them out) sees the other's beat move, and ends. The earlier one, whose
 place in the cluster the later one has taken by then, ends too once the other is gone: it is heard again after a start.
+One start may have several incarnations, as it was swept and went on: with our own boot number, it was ourselves.
 """
 
 from __future__ import annotations
@@ -75,10 +76,11 @@ class Membership:
                 self._moved_s[node.incarnation] = time.monotonic()
             # A later start has our place whether it still beats or not; an earlier one is only what a past life left.
             lives = moved or _started(node) > self._boot
-            if node.id == self.me.id and node.incarnation != self._incarnation() and lives:
+            ours = node.incarnation == self._incarnation() or _started(node) == self._boot
+            if node.id == self.me.id and lives and not ours:
                 self._meet_twin(node)
             newer = found.get(node.id)
-            if newer is None or _started(node) > _started(newer):
+            if newer is None or self._lately(node) > self._lately(newer):
                 found[node.id] = node
         self._beats = beats
         self._moved_s = {name: when for name, when in self._moved_s.items() if name in beats}
@@ -89,6 +91,10 @@ class Membership:
         self._registry = kept | found
         for node in found.values():
             self._discover(node)
+
+    def _lately(self, node: Registered) -> tuple[int, float]:
+        """Orders the incarnations of one NODE_ID: by start, and those of one start by their last beats."""
+        return _started(node), self._moved_s[node.incarnation]
 
     def met(self, member: Member) -> None:
         """A peer answered over the network, and proved who it is."""
@@ -124,7 +130,7 @@ class Membership:
 
     def _meet_twin(self, node: Registered) -> None:
         where = str(node.information.get("url") or node.information.get("cluster_address") or node.incarnation)
-        if _started(node) <= self._boot:
+        if _started(node) < self._boot:
             self._end(refusal(self.me.id, where))
         elif node.incarnation not in self._later_twins:
             self._later_twins[node.incarnation] = where

@@ -248,13 +248,15 @@ class Node:
                 ]
                 workers = go("supervisor", self._supervisor.run)
                 announce = go("announce", self._announce)
-                await stop.wait()
+                fault = await self._told_to_stop(stop)
                 log.info("node_stopping", node=self._node)
                 announce.cancel()
                 # The beat would write itself back into the tables that we leave.
                 await self._drain(workers, beat=loops[0])
                 for task in (*loops, *leading):
                     task.cancel()
+                if fault is not None:
+                    raise fault
         except BaseExceptionGroup as failed:
             if error := leaf(failed, WorkerStartError, WrongStore, TwinError, ElectionFault, OSError):
                 words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -263,6 +265,20 @@ class Node:
         finally:
             await self._frontend.stop(0.0)
             await self._leadership.close()
+
+    async def _told_to_stop(self, stop: asyncio.Event) -> Exception | None:
+        """Wait for the order to stop, or for what keeps this node from going on in its cluster: that is returned. Its
+        workers work all the same, so that it drains either way."""
+        ended, told = self._leadership.ended, asyncio.ensure_future(stop.wait())
+        either: list[asyncio.Future[Any]] = [told, ended]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+        if not ended.done():
+            return None
+        log.error("node_cannot_go_on", node=self._node, reason=str(ended.result()))
+        return ended.result()
 
     def _metrics_source(self) -> Callable[[], bytes] | None:
         return self._metrics.render if self._settings.server.metrics_enabled else None

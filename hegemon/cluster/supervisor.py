@@ -37,6 +37,8 @@ RESPAWN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 LAST_WORDS_S: Final = 1.0
 # A worker that was stopped with its node gets this long to turn again before its loop counts as stuck.
 LOOP_GRACE_S: Final = 5.0
+# A pause of the watch itself that is longer shows that this process stood still, and its workers perhaps with it.
+PAUSE_S: Final = 1.0
 WORKING_S: Final = 0.5
 STEADY_S: Final = 10.0
 START_TIMEOUT_S: Final = 60.0
@@ -105,6 +107,8 @@ class Supervisor:
         self.deaths = 0
         self._taken = 0
         self._worked_s = 0.0
+        self._looked_s = 0.0
+        self._looking_since_s = 0.0
         self.types: list[str] = []
         self.ready = asyncio.Event()
 
@@ -271,18 +275,24 @@ class Supervisor:
     async def _watch(self) -> None:
         while not (self._stopping and not self.workers):
             await asyncio.sleep(WATCH_S)
-            now = time.monotonic()
-            taken = self.counters()["taken"]
-            if taken != self._taken:
-                self._taken, self._worked_s = taken, now
-            for worker in list(self.workers.values()):
-                running = worker.board.running()
-                self._kill_stuck(worker, running, now)
-                if running or self._suspects.is_set():
-                    worker.idle_since_s = now
-                if worker.solo and not worker.draining and now - worker.idle_since_s > SOLO_IDLE_S:
-                    worker.draining = True
-                    self._tell(worker, {"do": "stop", "within_s": 0.0})
+            self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """One look at all boards."""
+        if now - self._looked_s > PAUSE_S:
+            self._looking_since_s = now
+        self._looked_s = now
+        taken = self.counters()["taken"]
+        if taken != self._taken:
+            self._taken, self._worked_s = taken, now
+        for worker in list(self.workers.values()):
+            running = worker.board.running()
+            self._kill_stuck(worker, running, now)
+            if running or self._suspects.is_set():
+                worker.idle_since_s = now
+            if worker.solo and not worker.draining and now - worker.idle_since_s > SOLO_IDLE_S:
+                worker.draining = True
+                self._tell(worker, {"do": "stop", "within_s": 0.0})
 
     def _kill_stuck(self, worker: Worker, running: list[Running], now: float) -> None:
         """A job beyond its hard deadline, seen so twice; or a loop that stands though no job holds it.
@@ -299,7 +309,10 @@ class Supervisor:
             worker.culprit = item.job_id
             self._kill(worker)
         turned = worker.board.loop_beat_s()
-        if worker.open.is_set() and not running and turned and now - turned > 2 * self._lease_s + LOOP_GRACE_S:
+        patience_s = 2 * self._lease_s + LOOP_GRACE_S
+        still = turned and now - turned > patience_s
+        # Right after a pause of our own its loop has had no time to turn, and its end, if it ended, was not told yet.
+        if worker.open.is_set() and not running and still and now - self._looking_since_s > LOOP_GRACE_S:
             log.error("worker_stuck", worker=worker.id, seconds=round(now - turned, 1))
             self._kill(worker)
 

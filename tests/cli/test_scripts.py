@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.fake_cluster import FakeCluster
-from tests.cli.fake_node_api import FakeNode, free_port, serving
+from tests.cli.fake_node_api import FakeNode, serving
+from tests.nodes import free_port
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -36,9 +36,9 @@ def options(index: Index, jobs: Jobs, mongo_server: MongoServer, database: str, 
         "cluster_id": index.cluster_id,
         "mongodb_uri": mongo_server.uri,
         "mongodb_database": database,
-        "mongodb_timeout_s": 5.0,
+        "mongodb_timeout_s": 60.0,
         "redis_url": index.url,
-        "redis_timeout_s": 2.0,
+        "redis_timeout_s": 60.0,
         "handlers": ["tests.handlers"],
         "retry": {},
         "grace_ms": 200,
@@ -48,14 +48,14 @@ def options(index: Index, jobs: Jobs, mongo_server: MongoServer, database: str, 
     }
 
 
-def build(index: Index, options: Options, *, slots: int = 4, processes: int = 1) -> Supervisor:
+def build(index: Index, options: Options, *, slots: int = 4, processes: int = 1, lease_s: float = 600.0) -> Supervisor:
     return Supervisor(
         node="n1",
         options=options,
         slots=slots,
         processes=processes,
         suspect_processes=1,
-        lease_s=600.0,
+        lease_s=lease_s,
         index=index.member,
         opened=lambda: None,
     )
@@ -79,7 +79,7 @@ async def opened(supervisor: Supervisor) -> Worker:
     def is_open() -> Worker | None:
         return next((w for w in supervisor.workers.values() if w.open.is_set() and not w.solo), None)
 
-    worker = await wait_until(is_open, 60.0)
+    worker = await wait_until(is_open)
     assert isinstance(worker, Worker)
     supervisor.renew({worker.id: True}, time.monotonic())
     return worker
@@ -167,6 +167,42 @@ async def test_a_stop_waits_for_what_runs_and_leaves_no_process(
     assert supervisor.workers == {}
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)
+
+
+def idle(supervisor: Supervisor, turned_s: float) -> Worker:
+    """An open worker without a process, whose loop turned then for the last time."""
+    worker = Worker("n1.w0~1", 4, solo=False)
+    worker.open.set()
+    worker.board.turn(turned_s)
+    supervisor.workers[worker.id] = worker
+    return worker
+
+
+def test_a_loop_that_stands_without_a_job_costs_its_process(
+    index: Index, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, killed = build(index, options, lease_s=1.0), list[str]()
+    monkeypatch.setattr(made, "_kill", lambda worker: killed.append(worker.id))
+    worker = idle(made, 1000.0)
+    for tenths in range(69):
+        made.look(1000.0 + tenths / 10)
+    assert killed == []
+    made.look(1007.1)
+    assert killed == [worker.id]
+
+
+def test_after_a_pause_of_its_own_a_supervisor_gives_its_workers_time_to_turn_or_to_be_seen_ended(
+    index: Index, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, killed = build(index, options, lease_s=1.0), list[str]()
+    monkeypatch.setattr(made, "_kill", lambda worker: killed.append(worker.id))
+    worker = idle(made, 1000.0)
+    made.look(1000.0)
+    for tenths in range(50):
+        made.look(1030.0 + tenths / 10)
+    assert killed == []
+    made.look(1035.1)
+    assert killed == [worker.id]
 
 
 async def test_handlers_that_cannot_be_loaded_end_the_start(index: Index, options: Options) -> None:

@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 
 SECRET: Final = "0123456789abcdef0123456789abcdef"
 # Far beyond what any election takes, so that a slow machine is not a failed test.
-LEADER_S: Final = 30.0
+LEADER_S: Final = 120.0
 PAUSE_S: Final = 0.03
 ANSWER_S: Final = 3.0
 LONG_S: Final = 8.0
@@ -121,7 +121,7 @@ class Cluster(Trial):
         return max((node for node in self.nodes if runs(node)), key=lambda node: precedence(Member(name_of(node))))
 
     async def views(self, nodes: Sequence[NodeProcess] | None = None) -> dict[str, dict[str, Any]]:
-        """What the running nodes (of these) say of the election; who does not answer within a second is left out."""
+        """What the running nodes (of these) say of the election; who does not answer within seconds is left out."""
         asked = [node for node in nodes or self.nodes if runs(node)]
         found = await asyncio.gather(*(election(node) for node in asked))
         return {name_of(node): view for node, view in zip(asked, found, strict=True) if view is not None}
@@ -136,7 +136,7 @@ class Cluster(Trial):
 
         return self.named((await wait_until(found, timeout, "a leader"))[0])
 
-    async def settle(self, timeout: float = 60.0, *, best: bool = True) -> NodeProcess:
+    async def settle(self, timeout: float = LEADER_S, *, best: bool = True) -> NodeProcess:
         """The leader, once all that run are ready, name it, and call each other alive. With Bully, unless not `best`,
         it is the one that takes over from others: it may do so some ELECTION_INTERVALs later.
         """
@@ -214,7 +214,7 @@ class Cluster(Trial):
             finally:
                 over.set()
 
-    async def progress(self, count: int = 30, timeout: float = 60.0) -> None:
+    async def progress(self, count: int = 30, timeout: float = LEADER_S) -> None:
         """Wait until so many more jobs were accepted, and as many more begun and ended."""
         accepted, written = self.acks.count + count, self._lines() + 2 * count
 
@@ -226,6 +226,11 @@ class Cluster(Trial):
 
     def _lines(self) -> int:
         return self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+
+    def all_run(self) -> None:
+        """No node has ended by itself; fails with its last words."""
+        for node in self.nodes:
+            assert runs(node), f"{name_of(node)} has ended:\n{node.log[-3000:]}"
 
     # -- the judges ----------------------------------------------------------------------------------------------------
 
@@ -277,9 +282,9 @@ def alive(view: Mapping[str, Any]) -> set[str]:
 
 
 async def election(node: NodeProcess) -> dict[str, Any] | None:
-    """What it says of the election; None if it does not answer within a second."""
+    """What it says of the election; None if it does not answer within seconds."""
     try:
-        reply = await node.api.get("/api/v1/election", timeout=1.0)
+        reply = await node.api.get("/api/v1/election", timeout=3.0)
     except httpx.HTTPError:
         return None
     return dict(reply.json()) if reply.status_code == 200 else None
@@ -288,7 +293,7 @@ async def election(node: NodeProcess) -> dict[str, Any] | None:
 async def is_ready(node: NodeProcess) -> bool:
     """Whether it takes requests."""
     try:
-        return (await node.api.get("/readyz", timeout=1.0)).status_code == 200
+        return (await node.api.get("/readyz", timeout=3.0)).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -20,11 +20,13 @@ from typing import Final
 from hegemon.cluster.embedded import REPLICA_SET, EmbeddedMongo, EmbeddedRedis
 from tests.clusters.cluster import Cluster, name_of, on_cluster
 from tests.nodes import NodeProcess, free_port
+from tests.waiting import PATIENCE
 
 NOWHERE: Final = "02:00:00:00:00:01"
 CLUSTER_PORT: Final = 7946
 REDIS, MONGO = "redis", "mongo"
 _numbers = itertools.count(os.getpid() * 4)
+_made = itertools.count(1)
 
 
 def ip(*arguments: str) -> None:
@@ -54,6 +56,8 @@ class Network:
     """A bridge with this process and the stores on it, and one namespace for each name."""
 
     def __init__(self, names: Iterable[str]) -> None:
+        # Names of namespaces are the whole machine's, whichever network the bridge is in.
+        self._prefix = f"hegemon-test-{os.getpid()}-{next(_made)}"
         number = next(_numbers) % 4000
         self._bridge = f"hg{number}"
         self._subnet = f"10.{213 + number // 250}.{number % 250}"
@@ -64,7 +68,7 @@ class Network:
 
     def namespace(self, name: str) -> str:
         """The namespace of that host."""
-        return f"{self._bridge}{name}"
+        return f"{self._prefix}-{name}"
 
     @contextmanager
     def up(self) -> Iterator[Network]:
@@ -86,6 +90,9 @@ class Network:
 
     def _add(self, name: str, port: str) -> None:
         there = self.namespace(name)
+        # A process that was killed left it, and its number has come round.
+        with contextlib.suppress(OSError):
+            ip("netns", "delete", there)
         ip("netns", "add", there)
         ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", there)
         ip("link", "set", port, "master", self._bridge, "up")
@@ -166,8 +173,8 @@ async def on_network(
         network = Network([f"n{number + 1}" for number in range(count)])
         stack.enter_context(network.up())
         redis, mongo = (
-            OpenRedis(directory / "redis", port=free_port()),
-            OpenMongo(directory / "mongo", port=free_port()),
+            OpenRedis(directory / "redis", port=free_port(), start_timeout=PATIENCE),
+            OpenMongo(directory / "mongo", port=free_port(), start_timeout=PATIENCE),
         )
         redis.host, mongo.host = network.hosts[REDIS], network.hosts[MONGO]
         for server in (redis, mongo):

@@ -104,10 +104,7 @@ async def test_what_a_killed_follower_was_running_runs_again_elsewhere(cluster: 
     theirs = {mark.id for mark in cluster.marks() if mark.id in ids and nodes[mark.pid] == name_of(follower)}
     assert theirs
     await follower.kill()
-    again = dict.fromkeys(theirs, 2)
-    await wait_until(
-        lambda: {job_id: len(cluster.starts(job_id)) for job_id in theirs} == again, message="them to begin again"
-    )
+    await wait_until(lambda: all(len(cluster.starts(job_id)) > 1 for job_id in theirs), message="them to begin again")
     cluster.open_gate()
     await cluster.clear_verdict()
     follower.spawn()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -40,9 +39,10 @@ class Row(msgspec.Struct, frozen=True):
     """What was seen. All `_s` are seconds, of `STEP_S` accuracy. `changes`: epochs handed out while the fault lasted;
     `changes_after`: until all agreed again. `old_active_s`, `old_held_s`: how long after the fault began the old leader
     still called itself active, and in office; None: it never stopped. `gap_s`: the longest time without anybody active.
-    `healed_s`: from the fault's end until all agreed. `overlap_s`: how long an older leader called itself active beside
-    a newer one. `refused`: its scripts that the fence turned away. `lacking`: what the nodes said when they
-    had not agreed for long."""
+    `leader_s`: from the fault's end until all named one leader that was active; `healed_s`: until all agreed on the
+    members too and were ready. `overlap_s`: how long an older leader called itself active beside a newer one.
+    `refused`: its scripts that the fence turned away. `lacking`: what the nodes said when they had not agreed for
+    long."""
 
     algorithm: str
     nodes: int
@@ -53,6 +53,7 @@ class Row(msgspec.Struct, frozen=True):
     old_active_s: float | None
     old_held_s: float | None
     gap_s: float
+    leader_s: float
     healed_s: float
     overlap_s: float
     refused: int
@@ -65,15 +66,16 @@ class Row(msgspec.Struct, frozen=True):
         """The head of the table."""
         return (
             f"\n{'algorithm':9} {'n':>2} {'scene':34} {'hold':>5} {'chg':>3} {'after':>5} {'old act':>8} "
-            f"{'old held':>8} {'gap':>6} {'healed':>7} {'overlap':>7} {'refused':>7} {'jobs':>6} {'again':>5}"
+            f"{'old held':>8} {'gap':>6} {'leader':>6} {'healed':>6} {'overlap':>7} {'refused':>7} {'jobs':>6} "
+            f"{'again':>5}"
         )
 
     def __str__(self) -> str:
         old = [" -" if value is None else f"{value:.1f}" for value in (self.old_active_s, self.old_held_s)]
         return (
             f"{self.algorithm:9} {self.nodes:2d} {self.scene:34} {self.hold_s:5.1f} {self.changes:3d} "
-            f"{self.changes_after:5d} {old[0]:>8} {old[1]:>8} {self.gap_s:6.1f} {self.healed_s:7.1f} "
-            f"{self.overlap_s:7.1f} {self.refused:7d} {self.accepted:6d} {self.repeated:5d}"
+            f"{self.changes_after:5d} {old[0]:>8} {old[1]:>8} {self.gap_s:6.2f} {self.leader_s:6.2f} "
+            f"{self.healed_s:6.1f} {self.overlap_s:7.1f} {self.refused:7d} {self.accepted:6d} {self.repeated:5d}"
             + (f"\n  {self.lacking}" if self.lacking else "")
         )
 
@@ -92,9 +94,11 @@ async def play(cluster: Cluster, scene: Scene) -> Row:
         healed = time.monotonic()
         changes = len(witnesses.epochs()) - len(before)
         await undo()
+        cluster.all_run()
         await cluster.settle(PATIENCE_S, best=False)
         agreed, lacking = time.monotonic(), cluster.lacking
         await cluster.progress(timeout=PATIENCE_S)
+        cluster.all_run()
     verdict = await cluster.clear_verdict(PATIENCE_S)
     sightings = [seen for seen in witnesses.sightings if seen.at_s >= began - 2 * STEP_S]
     old = [seen for seen in sightings if seen.node == name_of(leader) and seen.epoch == before[-1]]
@@ -108,6 +112,7 @@ async def play(cluster: Cluster, scene: Scene) -> Row:
         old_active_s=_ended([seen.at_s for seen in old if seen.active], began, healed),
         old_held_s=_ended([seen.at_s for seen in old if seen.held], began, healed),
         gap_s=_gap(sightings, began, agreed),
+        leader_s=_one_leader(sightings, healed, agreed) - healed,
         healed_s=agreed - healed,
         overlap_s=max((seconds for *_, seconds, since in witnesses.overlaps() if since >= began), default=0.0),
         refused=witnesses.fence.refused - refused,
@@ -122,6 +127,19 @@ def _ended(moments: Sequence[float], began: float, healed: float) -> float | Non
     return None if last > healed - 2 * STEP_S else max(last - began, 0.0)
 
 
+def _one_leader(sightings: Sequence[Sighting], healed: float, agreed: float) -> float:
+    """The moment since which all that were seen name one leader, which is active."""
+    since, said = None, dict[str, Sighting]()
+    for seen in sorted(sightings, key=lambda seen: seen.at_s):
+        said[seen.node] = seen
+        named = {each.leader for each in said.values()}
+        agree = len(named) == 1 and any(each.active and each.node in named for each in said.values())
+        since = (since or seen.at_s) if agree else None
+        if seen.at_s > agreed:
+            break
+    return max(since or agreed, healed)
+
+
 def _gap(sightings: Sequence[Sighting], began: float, until: float) -> float:
     """The longest time between two sightings of somebody active."""
     active = sorted(seen.at_s for seen in sightings if seen.active and seen.at_s <= until)
@@ -129,6 +147,8 @@ def _gap(sightings: Sequence[Sighting], began: float, until: float) -> float:
 
 
 Cuts = Iterable[tuple[str, str]]
+# What is one-way or partial must not only find a leader, but keep it.
+LONG_S: Final = 30.0
 
 
 def _apart(some: Sequence[str], others: Sequence[str]) -> Cuts:
@@ -186,7 +206,8 @@ def network_scenes(cluster: NetworkCluster) -> Iterator[Scene]:
     for name, cuts in PARTITIONS.items():
         # Of three, the leader's minority is the leader alone.
         if name != "leader with a minority" or len(cluster.nodes) > 3:
-            yield Scene(name, cutting(cuts))
+            incomplete = "partial" in name or "cannot" in name
+            yield Scene(name, cutting(cuts), LONG_S if incomplete and len(cluster.nodes) > 3 else HOLD_S)
 
 
 def process_scenes(cluster: Cluster, stops_s: Sequence[float]) -> Iterator[Scene]:
@@ -276,9 +297,3 @@ def primary_scenes(cluster: Cluster, kill_primary: Callable[[], Awaitable[Undo]]
 
     yield Scene("primary killed", changing(electing=False))
     yield Scene("primary killed, leader killed", changing(electing=True))
-
-
-def append(path: Path, row: Row) -> None:
-    """One JSON line."""
-    with path.open("ab") as lines:
-        lines.write(msgspec.json.encode(row) + b"\n")

@@ -17,6 +17,17 @@ ROUND_S = 180
 Say = Callable[[str], None]
 
 
+class Quiet:
+    """Listens to a local cluster, and says what a person should know."""
+
+    def __init__(self, say: Say) -> None:
+        self.said = say
+
+    def starting(self, part: str) -> None: ...
+
+    def ready(self, part: str, seconds: float) -> None: ...
+
+
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
     """Print a line of a round, past pytest's capture; each line gives the next round its time."""

@@ -1,8 +1,9 @@
 """Clusters of 3, 5 and 7 nodes through everything that networks, processes, clocks and stores do to them; each scene is
 judged for safety, and what it took is printed.
 
-`./dev soak tests/soak/test_clusters.py` prints tables. CLUSTER_ROUNDS=3 plays all scenes so often, CLUSTER_NODES=3,5
-and CLUSTER_SCENES=Redis,partial choose, CLUSTER_RAW=docs/measurements/clusters.jsonl appends a JSON line for each.
+`./dev soak tests/soak/test_clusters.py` prints tables. CLUSTER_REPEAT=3 plays all scenes so often, CLUSTER_NODES=3,5
+and CLUSTER_SCENES=Redis,partial choose; CLUSTER_ROUNDS=30 is how often followers are cut off and leaders told to stop.
+CLUSTER_RAW=docs/measurements/clusters.json keeps all figures; tests/soak/cluster_report.py makes tables of them.
 """
 
 from __future__ import annotations
@@ -10,54 +11,64 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Final
 
+import msgspec
 import pytest
 
+from hegemon.cluster.election_trial import trial
 from tests.clusters.cluster import Cluster, on_cluster
 from tests.clusters.network import on_network, unavailable
 from tests.conftest import MongoServer, RedisServer
 from tests.faults.replica_set import ReplicaSet
-from tests.soak.cluster_scenes import (
-    Row,
-    Scene,
-    append,
-    network_scenes,
-    play,
-    primary_scenes,
-    process_scenes,
-    store_scenes,
-)
-from tests.soak.conftest import Say
+from tests.nodes import ROOT
+from tests.soak.cluster_report import record
+from tests.soak.cluster_rounds import followers_cut_off, jobs_of_killed_nodes, leaders_told_to_stop
+from tests.soak.cluster_scenes import Row, Scene, network_scenes, play, primary_scenes, process_scenes, store_scenes
+from tests.soak.conftest import Quiet, Say
 
 pytestmark = pytest.mark.soak
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
-NODES = [int(count) for count in os.environ.get("CLUSTER_NODES", "3,5,7").split(",")]
+REPEAT = int(os.environ.get("CLUSTER_REPEAT", "1"))
+ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "30"))
+NODES = [int(count) for count in os.environ.get("CLUSTER_NODES", "3,5").split(",")]
 SCENES = [part for part in os.environ.get("CLUSTER_SCENES", "").split(",") if part]
 RAW = os.environ.get("CLUSTER_RAW")
-STOPS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+STOPS_S: Final = (0.2, 1.0, 5.0, 30.0)
+# How often nodes are killed with jobs in flight: each round waits for a lease to run out, twice.
+KILLS: Final = max(ROUNDS // 5, 2)
 # What a node has by default, where trials make it shorter.
 DEFAULTS = {"WORKER_LEASE": "3s", "WORKER_BEAT": "500ms", "MONGODB_TIMEOUT": "5s", "REDIS_TIMEOUT": "2s"}
 FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
+Keep = Callable[[str, msgspec.Struct], None]
 Play = Callable[[Cluster, Iterable[Scene]], Awaitable[None]]
-algorithms = pytest.mark.parametrize("algorithm", ["bully", "gossip", "raft"])
+algorithms = pytest.mark.parametrize("algorithm", ["bully", "raft", "gossip"])
 on_hosts = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "namespaces can be made here")
 
 
 @pytest.fixture
-def plays(say: Say) -> Play:
+def keep(say: Say) -> Keep:
+    """Print a row, and keep it if a file was named."""
+
+    def kept(kind: str, row: msgspec.Struct) -> None:
+        say(str(row))
+        if RAW:
+            record(ROOT / RAW, kind, row)
+
+    return kept
+
+
+@pytest.fixture
+def plays(say: Say, keep: Keep) -> Play:
     """Play the chosen scenes, each one so often; print as they end."""
 
     async def run(cluster: Cluster, scenes: Iterable[Scene]) -> None:
         chosen = [scene for scene in scenes if not SCENES or any(part in scene.name for part in SCENES)]
         cluster.witnesses.every_s = 0.05
         say(Row.heading())
-        for scene in chosen * ROUNDS:
-            row = await play(cluster, scene)
-            say(str(row))
-            if RAW:
-                append(Path(RAW), row)
+        for scene in chosen * REPEAT:
+            keep("scenes", await play(cluster, scene))
 
     return run
 
@@ -71,6 +82,38 @@ async def test_partitions_stops_and_restarts(tmp_path: Path, algorithm: str, cou
             cluster,
             [*network_scenes(cluster), *process_scenes(cluster, STOPS_S), *store_scenes(cluster, redis, mongo)],
         )
+
+
+@on_hosts
+@algorithms
+async def test_leaders_of_seven_killed_and_stopped(tmp_path: Path, algorithm: str, plays: Play) -> None:
+    async with on_network(tmp_path, algorithm=algorithm, count=7, **DEFAULTS) as (cluster, _, _):
+        scenes = [scene for scene in process_scenes(cluster, (5.0,)) if "all" not in scene.name]
+        await plays(cluster, [*scenes[:1] * 3, *scenes[1:]])
+
+
+@on_hosts
+@algorithms
+async def test_a_follower_that_comes_back_leaves_the_leader_alone(
+    tmp_path: Path, algorithm: str, seed: int, say: Say, keep: Keep
+) -> None:
+    async with on_network(tmp_path, algorithm=algorithm, count=3, **DEFAULTS) as (cluster, _, _):
+        found = await followers_cut_off(cluster, ROUNDS, seed, say)
+    keep("rounds", found)
+    assert found.kept >= 0.99 * found.count, found
+
+
+@on_hosts
+@algorithms
+async def test_jobs_of_a_killed_node_run_again_elsewhere(tmp_path: Path, algorithm: str, say: Say, keep: Keep) -> None:
+    async with on_network(tmp_path, algorithm=algorithm, count=3, **DEFAULTS) as (cluster, _, _):
+        keep("rounds", await jobs_of_killed_nodes(cluster, tmp_path, KILLS, say))
+
+
+@algorithms
+async def test_leaders_that_are_told_to_stop_hand_over_at_once(algorithm: str, say: Say, keep: Keep) -> None:
+    async with trial(algorithm, 3, Quiet(say)) as running:
+        keep("rounds", await leaders_told_to_stop(running, ROUNDS, say))
 
 
 @algorithms
