@@ -106,8 +106,8 @@ class ElectionSettings(Group):
     office_takeover: Annotated[timedelta, Duration(30 * _MS, _MINUTE)] = Field(
         default=300 * _MS,
         description="A leader whose counter stands still this long may be succeeded. Shorter fails over sooner, but a "
-        "pause of the leader then costs it the office. At least three times OFFICE_BEAT, the same on all "
-        "nodes.",
+        "pause of the leader then costs it the office. raft misses its leader no sooner either. At least three times "
+        "OFFICE_BEAT, the same on all nodes.",
     )
 
     @property

@@ -152,8 +152,8 @@ class Witness:
         if self._counter != seen or self._stale(now):
             self._still_since_s = now
         self._counter, self._looked_s, self._redis_seen_s = seen, now, now
-        if moved and holder and beat is not None:
-            self._looked(frozenset({holder}))
+        # Told also when nothing has moved: that the store answered says that we are not the ones who are cut off.
+        self._looked(frozenset({holder}) if moved and holder and beat is not None else frozenset())
 
     async def _look_at_registry(self) -> None:
         counts = await self._index.counts()

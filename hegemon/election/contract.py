@@ -116,8 +116,8 @@ class Timing:
     silence of ``silence_s`` is a loss. ``timeout_s`` (ELECTION_TIMEOUT): how long to wait for an election to end before
     a new one begins. ``interval_s`` (ELECTION_INTERVAL): the period of the full exchange. ``witness_s``: how long a
     leader that the store has shown alive counts as alive (OFFICE_TAKEOVER: its counter moves every OFFICE_BEAT);
-    ``member_witness_s`` the same for others, whose beats are slower. ``unfit_s``: how long a leader may be without a
-    store.
+    ``member_witness_s`` the same for others, whose beats are slower. ``unfit_s``: how long a leader may go on once it
+    was told that it lacks a store (`Fitness`), which it is told a while after the store's last answer.
     """
 
     heartbeat_s: float = 0.1
@@ -167,8 +167,8 @@ class Discovered:
 @dataclass(frozen=True, slots=True)
 class Witnessed:
     """We have looked at the store, and the beats of these members had moved since the last look (several looks a
-    second). The office's holder is in it if, and only if, its *office* counter moved, whatever its node's beat does.
-    One of them that does not answer is cut off from us, not dead."""
+    second; told also when none has moved). The office's holder is in it if, and only if, its *office* counter moved,
+    whatever its node's beat does. One of them that does not answer is cut off from us, not dead."""
 
     members: frozenset[str]
 

@@ -24,6 +24,7 @@ which pass it on to the rest, and less often (``slowness``). Who hears nothing f
 | the leader is cut off from some | they live by others' vouches and follow it |
 | the leader is cut off from all, the store shows it | it is not succeeded |
 | the leader is cut off from all, from the store too | succeeded in the next term; the office fences it; it yields |
+| a follower is cut off from all, the store too | it does not lead itself: it learns first that it is not fit |
 | two lead after a partition | beats reach the dead too, each half second: the lower term yields |
 | claims cross | same term: the better stays, the other grants |
 | we were stopped | what we did not hear does not count; listen first, then judge |
@@ -112,6 +113,7 @@ class Gossip(Campaign):
                 self._out += self._swim.handle(event, now)
         match event:
             case Witnessed(members):
+                self._looked_at = now
                 self._witnessed.update(dict.fromkeys(members, now))
             case Fitness(fit):
                 self._unfit_at = NEVER if fit else min(self._unfit_at, now + self._timing.unfit_s)

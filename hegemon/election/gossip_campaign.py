@@ -69,6 +69,7 @@ class Campaign:
         self._seen = 0  # the highest term that was ever led in, as far as we know
         self._ended = 0  # terms up to this are over
         self._witnessed: dict[str, float] = {}
+        self._looked_at = -NEVER  # when a store last answered us; for ever ago if nobody looks at one for us
         self._missed_at: float | None = None
         self._stand_at = NEVER
         self._stand_version = -1
@@ -186,7 +187,7 @@ class Campaign:
         if standing_for is None:
             if now >= self._stand_from():
                 self._stand(max(self._seen, self._ended, self._term) + 1, now)
-        elif now >= standing_for.until or self._all_granted(standing_for):
+        elif now >= self._wins_from(now) and (now >= standing_for.until or self._all_granted(standing_for)):
             self._win(standing_for.term, now, company=bool(standing_for.granted))
         elif now >= standing_for.again_at:
             self._claim(standing_for, now)
@@ -252,9 +253,18 @@ class Campaign:
         ]
         return bool(fit) and not any(fit)
 
+    def _wins_from(self, now: float) -> float:
+        """When we may win. Who hears neither the leader nor a store is cut off from both, and would come back with a
+        term that deposes a healthy leader: it waits until a store answers, or until it is told that none does."""
+        missed_at = now if self._missed_at is None else self._missed_at
+        answered = self._looked_at == -NEVER or self._looked_at >= missed_at - self._silence_s() / 2
+        if answered or self._reign is None:
+            return -NEVER
+        return missed_at + self._timing.timeout_s
+
     def _stand(self, term: int, now: float) -> None:
         self._blind = True
-        if not self._swim.live:
+        if not self._swim.live and now >= self._wins_from(now):
             self._win(term, now, company=False)
             return
         self._role = Role.CANDIDATE
@@ -288,7 +298,7 @@ class Campaign:
         elif reign is not None and not self._misses(now):
             at = min(at, self._asks_at(reign), self._silent_from(reign))
         elif self._standing is not None:
-            at = min(at, self._standing.until, self._standing.again_at)
+            at = min(at, max(self._standing.until, self._wins_from(now)), self._standing.again_at)
         elif self._may_stand():
             at = min(at, self._stand_from())
         return None if at == NEVER else at

@@ -6,6 +6,7 @@ import pytest
 
 from hegemon.cluster.settings import SettingsError, load
 from hegemon.cluster.slices import election_timing
+from hegemon.cluster.witness import REACH_S, TRUTH_HOLDING_S
 
 SECRET = "hunter2-and-thirty-two-bytes-long"
 RAFT = {
@@ -66,3 +67,14 @@ def test_the_electors_periods_follow_the_settings() -> None:
     timing = election_timing(load(environ, None))
     assert (timing.heartbeat_s, timing.silence_s, timing.timeout_s, timing.interval_s) == (1.0, 3.5, 30.0, 5.0)
     assert (timing.witness_s, timing.member_witness_s) == (2.0, 1.75)
+
+
+def test_a_leader_without_a_store_gives_up_three_seconds_after_the_cut() -> None:
+    """The witness tells REACH_S after the last answer, which came one look before the cut or later."""
+    assert election_timing(load({}, None)).unfit_s == pytest.approx(3.0 + TRUTH_HOLDING_S - REACH_S)
+
+
+@pytest.mark.parametrize(("takeover", "raft_s"), [("300ms", 0.35), ("6s", 6.0)])
+def test_raft_misses_its_leader_no_sooner_than_the_office_could_be_taken(takeover: str, raft_s: float) -> None:
+    assert election_timing(load(RAFT | {"OFFICE_TAKEOVER": takeover}, None)).silence_s == pytest.approx(raft_s)
+    assert election_timing(load({"OFFICE_TAKEOVER": takeover}, None)).silence_s == pytest.approx(0.35)

@@ -50,6 +50,25 @@ def test_a_leader_cut_off_from_peers_and_store_is_succeeded_and_yields_within_tw
         assert net.run_until(lambda net=net: net.agreed("n2"), 2.0) <= 2.0  # type: ignore[misc]  # bound for this round
 
 
+@pytest.mark.parametrize("apart_s", [0.7, 1.5, 5.0, 30.0])
+@pytest.mark.parametrize("told_s", [0.0, 1.0])
+def test_a_follower_cut_off_from_peers_and_store_deposes_nobody_on_its_return(apart_s: float, told_s: float) -> None:
+    """A node is told only some time after the last answer that it reaches no store, and elects nobody meanwhile."""
+    net = cluster(3)
+    begun = net.now
+    net.partition("n2", "n1 n3")
+    net.nodes["n2"].store = False
+    net.run(min(told_s, apart_s))
+    if apart_s > told_s:
+        net.reach_store("n2", reaches=False)
+        net.run(apart_s - told_s)
+    net.heal()
+    net.reach_store("n2", reaches=True)
+    net.run(10.0)
+    assert net.wins_since(begun) == []
+    assert net.agreed("n3")
+
+
 @pytest.mark.parametrize("apart_s", [1.0, 10.0, 60.0])
 @pytest.mark.parametrize("sides", ["n1 n2 | n3 n4 n5", "n5 | n1 n2 n3 n4", "n1 n3 n5 | n2 n4"])
 def test_two_sides_without_a_store_have_a_leader_each_and_one_within_two_seconds_of_healing(

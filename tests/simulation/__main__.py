@@ -22,14 +22,18 @@ def main() -> int:
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606
     from tests.simulation.safeguards import OFF  # noqa: PLC0415 - after the new start
-    from tests.simulation.scenarios import SCENARIOS, simulate  # noqa: PLC0415
+    from tests.simulation.scenarios import ALL, SCENARIOS, simulate  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="simulated clusters")
-    parser.add_argument("--scenario", action="append", choices=[*SCENARIOS], help="may be given again; default: all")
+    parser.add_argument(
+        "--scenario", action="append", choices=[*ALL], help="may be given again; default: those of faults"
+    )
     parser.add_argument("--algorithm", choices=("solo", "bully", "raft", "gossip"), default="solo")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--step", type=int, default=1, help="between seeds")
+    parser.add_argument("--seconds", type=float, help="how long it lasts, instead of the scenario's own length")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--live", action="store_true", help="also judge that all jobs end and one leader is found")
     parser.add_argument("--long", action="store_true", help="for longer, with outages of up to 30 s")
@@ -39,7 +43,7 @@ def main() -> int:
     told = parser.parse_args()
     failed = False
     for name in told.scenario or SCENARIOS:
-        for seed in range(told.seed, told.seed + told.seeds):
+        for seed in range(told.seed, told.seed + told.seeds * told.step, told.step):
             report = simulate(
                 name,
                 told.algorithm,
@@ -48,6 +52,7 @@ def main() -> int:
                 trace=told.trace,
                 live=told.live,
                 long=told.long,
+                seconds=told.seconds,
                 prepare=OFF[told.without] if told.without else None,
             )
             failed |= bool(report.violations)

@@ -64,6 +64,15 @@ class Process:
 CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
+def acting_as(process: Process | None, ask: Callable[[], T]) -> T:
+    """What ``ask`` answers by that process's own clocks."""
+    before = CURRENT.set(process)
+    try:
+        return ask()
+    finally:
+        CURRENT.reset(before)
+
+
 class SimulatedFuture(asyncio.Future[Any]):
     """Sets of futures are walked in the order of their hashes: addresses would make that another order in each run."""
 

@@ -6,8 +6,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hegemon.cluster.raft_library import CANDIDATE, LEADER, Library
+from hegemon.cluster.raft_state import Durable
 from hegemon.cluster.raft_voter import RaftVoter
+from hegemon.election.gossip_campaign import Campaign
+from hegemon.election.gossip_reign import better_than
+from hegemon.election.swim_membership import Membership
+from hegemon.election.swim_probe import Prober
 from tests.simulation.redis_data import RedisData, Reply
+from tests.simulation.voters import Disk
 from tests.simulation.world import World
 
 _EXACT: Final = b"marker[1] ~= ARGV[1] or "
@@ -50,6 +56,42 @@ def no_votes(world: World) -> None:
     world.votes = False
 
 
+def no_vote_persistence(world: World) -> None:
+    """A restarted voter of Raft knows neither its term nor its vote, and does not know that it forgot them."""
+
+    def forgetful(disk: Disk) -> Durable:
+        session = 0 if disk.durable is None else disk.durable.session
+        return Durable(session=session, blank=False)
+
+    world.patches.append((Disk, "load", forgetful))
+
+
+def no_stickiness(world: World) -> None:
+    """A healthy leader is deposed by whoever would rather lead: in Gossip its better, in Raft one that comes back and
+    does not ask first (no pre-vote)."""
+    init, misses = RaftVoter.__init__, Campaign._misses
+
+    def unasked(voter: RaftVoter, *args: Any, **options: Any) -> None:
+        init(voter, *args, **options | {"prevote": False})
+
+    def eager(campaign: Campaign, now: float) -> bool:
+        own, leader = campaign._own(), campaign._missed()
+        known = None if leader is None else campaign._swim.member(leader)
+        return misses(campaign, now) or (known is not None and better_than(own, [known], without=own.id) == 0)
+
+    world.patches += [(RaftVoter, "__init__", unasked), (Campaign, "_misses", eager)]
+
+
+def no_refutation(world: World) -> None:
+    """A member that hears itself suspected keeps its incarnation, and says nothing against it."""
+    world.patches.append((Membership, "_refute", lambda *_: None))
+
+
+def no_indirect_probes(world: World) -> None:
+    """Who gets no answer asks nobody else to probe."""
+    world.patches.append((Prober, "_ask_helpers", lambda *_: None))
+
+
 def no_quorum(world: World) -> None:
     """Raft's candidates need nobody's vote but their own, and leaders nobody's answer."""
     init = RaftVoter.__init__
@@ -78,5 +120,9 @@ OFF: Final[dict[str, Callable[[World], None]]] = {
     "run_id": no_run_id,
     "lease": no_lease,
     "votes": no_votes,
+    "vote-persistence": no_vote_persistence,
     "quorum": no_quorum,
+    "stickiness": no_stickiness,
+    "refutation": no_refutation,
+    "indirect-probes": no_indirect_probes,
 }

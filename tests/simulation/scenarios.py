@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.simulation import faults
+from hegemon.cluster.algorithm_guide import advice
+from tests.simulation import faults, scenes
 from tests.simulation.judge import Violation
 from tests.simulation.loop import Stuck
+from tests.simulation.scenes import Scene
 from tests.simulation.world import World
 
 CONVERGED_S: Final = 5.0
@@ -21,14 +23,18 @@ CALM_S: Final = 4.0
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`faults` of which some strike, about every `pace_s` seconds, for `seconds`; `at_once` of them at a time.
-    Each node is given a job every `jobs_s` seconds."""
+    """`faults` of which some strike, about every `pace_s` seconds, for `seconds`; `at_once` of them at a time; or a
+    `scene` of that length. Each node is given a job every `jobs_s` seconds, and is started with `settings` besides;
+    all are to agree on a leader within `patience_s`."""
 
     faults: tuple[faults.Fault, ...]
     seconds: float = 3.0
     pace_s: float = 0.7
     at_once: int = 1
     jobs_s: float = 0.2
+    scene: Scene | None = None
+    settings: dict[str, str] = {}
+    patience_s: float = CONVERGED_S
 
 
 SCENARIOS: Final = {
@@ -53,9 +59,33 @@ SCENARIOS: Final = {
 }  # fmt: skip
 
 
+def _scene(
+    scene: Scene, seconds: float, settings: dict[str, str] | None = None, patience_s: float = CONVERGED_S
+) -> Scenario:
+    return Scenario((), seconds, jobs_s=1.0, scene=scene, settings=settings or {}, patience_s=patience_s)
+
+
+# What a cluster of several is measured by; solo has no peers.
+SCENES: Final = {
+    "wan_loss": _scene(scenes.far(loss=0.2), 600.0, patience_s=30.0),
+    "wan_delay": _scene(scenes.far(delay_s=0.3), 600.0, patience_s=30.0),
+    "store_lost": _scene(scenes.store_lost, 6.0),
+    "follower_away": _scene(scenes.follower_away, 20.0),
+    "leader_alone": _scene(scenes.leader_alone, 6.0),
+    "returns": _scene(scenes.returns, 4.0, {"ELECTION_BULLY_PREEMPT": "false"}),
+    "one_link": _scene(scenes.one_link, 15.0),
+    "suspected": _scene(scenes.suspected, 12.0),
+    **{
+        shape: _scene(scenes.cut(shape), 60.0)
+        for shape in ("one_way_out", "one_way_in", "quorum_loss", "constrained_election", "chained")
+    },
+}
+ALL: Final = SCENARIOS | SCENES
+
+
 class Report(msgspec.Struct, frozen=True):
     """One run. `converged_s`: from the end of the last fault to one leader, agreed on by all and active; None if that
-    took longer than CONVERGED_S. `offices`: how often the office changed hands."""
+    took longer than the scenario's `patience_s`. `figures`: what its scene measured."""
 
     scenario: str
     algorithm: str
@@ -67,12 +97,14 @@ class Report(msgspec.Struct, frozen=True):
     steps: int
     virtual_s: float
     converged_s: float | None
+    figures: dict[str, float] = {}
     options: str = ""
     lines: list[str] = []
 
     def __str__(self) -> str:
         ran = f"digest {self.digest:08x}, {self.steps} steps, {self.virtual_s} s"
-        return f"{ran}, one leader {self.converged_s} s after healing, {self.counts.get('offices', 0)} offices"
+        more = "".join(f", {name} {value}" for name, value in self.figures.items())
+        return f"{ran}, one leader {self.converged_s} s after healing, {self.counts.get('offices', 0)} offices{more}"
 
     @property
     def command(self) -> str:
@@ -95,31 +127,41 @@ def simulate(
     trace: bool = False,
     live: bool = False,
     long: bool = False,
+    seconds: float | None = None,
     prepare: Callable[[World], None] | None = None,
 ) -> Report:
     """Run one scenario under one seed. `live` also waits until all jobs have ended, and judges that and the
-    convergence; `long` is several times as long, with outages of up to 30 s. `prepare` may switch a safeguard off."""
+    convergence; `long` is several times as long, with outages of up to 30 s; `seconds` are instead of the scenario's
+    own. `prepare` may switch a safeguard off."""
     gc.freeze()  # what is here now stays: only what this run leaves is to be looked through
-    scenario = SCENARIOS[name]
+    scenario = ALL[name]
     if long:
         scenario = msgspec.structs.replace(scenario, seconds=6 * scenario.seconds, pace_s=2 * scenario.pace_s)
+    if seconds is not None:
+        scenario = msgspec.structs.replace(scenario, seconds=seconds)
     world = World(seed, algorithm=algorithm, nodes=nodes, pace_s=scenario.jobs_s, longest_s=30.0 if long else 3.5)
     world.judge.tracing = trace
+    # Far apart, each has the settings that `hegemon election guide` recommends for it.
+    world.extra = advice(algorithm, nodes).wan if name.startswith("wan_") else scenario.settings
     if prepare is not None:
         prepare(world)
     found: list[float | None] = [None]
+    figures: dict[str, float] = {}
 
     async def whole(world: World) -> None:
         world.start_all()
-        await _converge(world)
+        await _converge(world, scenario.patience_s)
         before = world.judge.counts["offices"]
-        await _strike(world, scenario, random.Random(f"{seed}/{name}"))
+        if scenario.scene is None:
+            await _strike(world, scenario, random.Random(f"{seed}/{name}"))
+        else:
+            figures.update(await scenario.scene(world, random.Random(f"{seed}/{name}"), scenario.seconds))
         world.heal()
         world.start_all()
         world.judge.say("HEALED", "")
-        if not scenario.faults and world.judge.counts["offices"] != before:
+        if not scenario.faults and scenario.scene is None and world.judge.counts["offices"] != before:
             world.judge.violated("needless", f"{world.judge.counts['offices'] - before} changes of the office in calm")
-        found[0] = await _converge(world)
+        found[0] = await _converge(world, scenario.patience_s)
         if live:
             if found[0] is None:
                 world.judge.violated("unconverged", f"{world.leaders()}, active {world.active()}")
@@ -143,7 +185,8 @@ def simulate(
         world.loop.steps,
         round(world.now_s, 3),
         found[0],
-        (" --live" if live else "") + (" --long" if long else ""),
+        figures,
+        (" --live" if live else "") + (" --long" if long else "") + (f" --seconds {seconds}" if seconds else ""),
         judge.lines,
     )
 
@@ -170,10 +213,10 @@ async def _run(fault: Callable[[World, random.Random], Any], world: World, rng: 
     await fault(world, rng)
 
 
-async def _converge(world: World) -> float | None:
+async def _converge(world: World, patience_s: float) -> float | None:
     """Seconds until all nodes agree on one leader and it alone is active."""
     began = world.now_s
-    while world.now_s - began < CONVERGED_S:
+    while world.now_s - began < patience_s:
         leaders, active = world.leaders(), world.active()
         agreed = world.algorithm == "solo" or set(leaders.values()) == set(active)
         if len(active) == 1 and agreed and len(leaders) == len(world.names):

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -28,7 +29,7 @@ from hegemon.queue.redis import Redis
 from hegemon.worker import board
 from tests.simulation import workers
 from tests.simulation.judge import Judge
-from tests.simulation.loop import CURRENT, Process, VirtualLoop
+from tests.simulation.loop import CURRENT, Process, VirtualLoop, acting_as
 from tests.simulation.mongo_client import Client
 from tests.simulation.mongo_store import SimulatedMongo
 from tests.simulation.network import Network, SimulatedTransport
@@ -110,6 +111,7 @@ class Host:
         self.node: Node | None = None
         self.stop: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
+        self.main: HostProcess | None = None
 
     def process(self, name: str) -> HostProcess:
         """A new process on this host."""
@@ -141,8 +143,8 @@ class Host:
     def start(self) -> None:
         """Start a node."""
         self.lives += 1
-        process = self.process(f"{self.name}#{self.lives}")
-        self.task = self._world.loop.spawn(process, self._live(), process.name)
+        self.main = self.process(f"{self.name}#{self.lives}")
+        self.task = self._world.loop.spawn(self.main, self._live(), self.main.name)
 
     async def _live(self) -> None:
         settings = load(SETTINGS | self._world.settings(self.name), None)
@@ -199,6 +201,7 @@ class World:
         self.confirm = self.leases = self.votes = True
         self.unlucky = False
         self.patches: list[tuple[Any, str, Any]] = []
+        self.extra: dict[str, str] = {}
         self.rng = random.Random(f"{seed}/world")
         self.loop = VirtualLoop(seed)
         self.judge = Judge()
@@ -220,7 +223,7 @@ class World:
             own["CLUSTER_PEERS"] = ",".join(f"{other}@127.0.0.1:{7000 + i}" for i, other in enumerate(self.names))
         if self.algorithm == "raft":
             own["DATA_DIR"] = f"/nonexistent/{name}"
-        return own
+        return own | self.extra
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -316,24 +319,20 @@ class World:
         if view.role is Role.LEADER:
             judge.leads(process.host.name, view.term)
 
+    def parts(self) -> Iterator[tuple[Host, leadership.Leadership]]:
+        """The leading halves of the living nodes."""
+        for host in self.hosts.values():
+            part = getattr(host.node, "_leadership", None)
+            if host.up and part is not None:
+                yield host, part
+
     def leaders(self) -> dict[str, str | None]:
         """Whom each living node takes for the leader."""
-        return {
-            host.name: host.node._leadership.shell.view.leader
-            for host in self.hosts.values()
-            if host.up and host.node is not None and hasattr(host.node, "_leadership")
-        }
+        return {host.name: part.shell.view.leader for host, part in self.parts()}
 
     def active(self) -> list[str]:
-        """Nodes whose office is active."""
-        return [
-            host.name
-            for host in self.hosts.values()
-            if host.up
-            and host.node is not None
-            and hasattr(host.node, "_leadership")
-            and host.node._leadership.office.is_active
-        ]
+        """Nodes whose office is active, by their own clocks."""
+        return [host.name for host, part in self.parts() if acting_as(host.main, partial(_is_active, part))]
 
     # -- in place of the outside world ---------------------------------------------------------------------------------
 
@@ -392,6 +391,10 @@ class World:
                 yield
             finally:
                 structlog.configure(**before)
+
+
+def _is_active(part: leadership.Leadership) -> bool:
+    return part.office.is_active
 
 
 SCRIPTS = Scripts()

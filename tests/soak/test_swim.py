@@ -8,20 +8,23 @@ from statistics import median, quantiles
 import pytest
 
 from tests.election.gossip_cluster import cluster
-from tests.election.swim_figures import lossy_false_deaths, measure
+from tests.election.swim_figures import Figures, lossy_false_deaths, measure
 
 pytestmark = pytest.mark.soak
 Say = Callable[[str], None]
 
 
 def test_joins_and_deaths_among_a_hundred(say: Say, seed: int) -> None:
+    joins: list[float] = []
     deaths: list[float] = []
     for part in range(20):
         figures = measure(20, seed=seed + part)
         say(f"{seed + part}: {figures.table()}")
+        joins += figures.joins
         deaths += figures.deaths
         assert max(figures.joins) <= 2.0
         assert figures.false == 0
+    say(f"all of them: {Figures(joins, deaths, 0).table()}")
     assert median(deaths) <= 10.0
     assert quantiles(deaths, n=100)[98] <= 12.5
 
