@@ -1,4 +1,7 @@
-"""Real stores for every test, names that no two tests share, and a check that no test leaves work behind."""
+"""Real stores for every test, names that no two tests share, and a check that no test leaves work behind.
+
+Each test process, every one of pytest-xdist's too, moves into a network of its own where it may (`own_network.py`).
+"""
 
 import asyncio
 import inspect
@@ -19,6 +22,8 @@ from pymongo import MongoClient
 
 from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
 from tests.nodes import free_port
+from tests.own_network import move_into_own_network
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -33,6 +38,20 @@ for _name, _same in (("same", True), ("random", False)):
         _name, deadline=None, derandomize=_same, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+_stays = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any fixture has started a thread: those would stay behind."""
+    config.stash[_stays] = move_into_own_network()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which of the two it was, for whoever reads a red run."""
+    stays = config.stash[_stays]
+    return f"network: the machine's ({stays})" if stays else "network: one of its own for each process"
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,9 @@ def redis_server(
     if url := os.environ.get("REDIS_URL"):
         yield RedisServer(url, None)
         return
-    server = _run(server_loop, EmbeddedRedis(tmp_path_factory.mktemp("redis"), port=free_port()).start())
+    server = _run(
+        server_loop, EmbeddedRedis(tmp_path_factory.mktemp("redis"), port=free_port(), start_timeout=PATIENCE).start()
+    )
     yield RedisServer(server.url, server.pid)
     _run(server_loop, server.stop())
 
@@ -107,7 +128,9 @@ def mongo_server(
     if uri := os.environ.get("MONGODB_URI"):
         yield MongoServer(uri, None)
         return
-    server = _run(server_loop, EmbeddedMongo(tmp_path_factory.mktemp("mongo"), port=free_port()).start())
+    server = _run(
+        server_loop, EmbeddedMongo(tmp_path_factory.mktemp("mongo"), port=free_port(), start_timeout=PATIENCE).start()
+    )
     yield MongoServer(server.uri, server.pid)
     # Its directory is thrown away, so the orderly end, which takes a second, would be for nothing.
     _run(server_loop, server.kill())
@@ -116,14 +139,14 @@ def mongo_server(
 @pytest.fixture
 async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
     """A Redis for this test alone, to flush, kill and restart; starts in 0.1 s."""
-    async with EmbeddedRedis(tmp_path / "own-redis", port=free_port()) as server:
+    async with EmbeddedRedis(tmp_path / "own-redis", port=free_port(), start_timeout=PATIENCE) as server:
         yield server
 
 
 @pytest.fixture
 async def own_mongo(tmp_path: Path) -> AsyncIterator[EmbeddedMongo]:
     """A MongoDB for this test alone, to kill and restart; starts in 1 s."""
-    server = EmbeddedMongo(tmp_path / "own-mongo", port=free_port())
+    server = EmbeddedMongo(tmp_path / "own-mongo", port=free_port(), start_timeout=PATIENCE)
     try:
         yield await server.start()
     finally:

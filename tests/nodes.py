@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,15 +33,23 @@ _FIRST = 10_000 + _BAND * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").remo
 _ports = itertools.count(97 * os.getpid())
 
 
-def free_port() -> int:
-    """A TCP port that is free, and that this process has given to nobody else."""
+def free_port(run: int = 1) -> int:
+    """A port that is free, TCP and UDP, and that this process has given to nobody else; the first of `run` in a row."""
     while True:
-        port = _FIRST + next(_ports) % _BAND
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+        places = [next(_ports) % _BAND for _ in range(run)]
+        if places[-1] - places[0] == run - 1 and all(_is_free(_FIRST + place) for place in places):
+            return _FIRST + places[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -85,11 +92,13 @@ class NodeProcess:
             "NODE_ID": name,
             "HANDLERS": "examples.jobs,tests.handlers",
             "RETRY_BASE_DELAY": "50ms",
+            # What is only for people to look at, as the mark of a start, is not written again after a time-out.
+            "MONGODB_TIMEOUT": "60s",
             "LOG_FORMAT": "json",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
-        self.api = httpx.AsyncClient(base_url=self.url, timeout=30.0)
+        self.api = httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S)
 
     @property
     def pid(self) -> int:
@@ -115,13 +124,13 @@ class NodeProcess:
                 start_new_session=True,
             )
 
-    async def start(self, timeout: float = 60.0, **more: str) -> NodeProcess:
+    async def start(self, timeout: float = PATIENCE_S, **more: str) -> NodeProcess:
         """Start and wait until it is ready."""
         self.spawn(**more)
         await self.until_ready(timeout)
         return self
 
-    async def until_ready(self, timeout: float = 60.0) -> None:
+    async def until_ready(self, timeout: float = PATIENCE_S) -> None:
         """Wait for /readyz; fails with the log when the process ends before."""
 
         async def ready() -> bool:
@@ -148,12 +157,12 @@ class NodeProcess:
             self.process.kill()
         await self.ended()
 
-    async def stop(self, timeout: float = 60.0) -> int:
+    async def stop(self, timeout: float = PATIENCE_S) -> int:
         """SIGTERM, and wait for the orderly end; its exit code."""
         self.signal(signal.SIGTERM)
         return await self.ended(timeout)
 
-    async def ended(self, timeout: float = 60.0) -> int:
+    async def ended(self, timeout: float = PATIENCE_S) -> int:
         """Wait for the process to end; its exit code."""
         assert self.process is not None
         deadline = time.monotonic() + timeout
@@ -186,7 +195,7 @@ class NodeProcess:
         found: dict[str, Any] = (await self.api.get(f"/api/v1/jobs/{job_id}")).raise_for_status().json()
         return found
 
-    async def wait(self, job_id: str, timeout: float = 60.0) -> dict[str, Any]:
+    async def wait(self, job_id: str, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """The job once it has ended; fails when the time is up."""
         reply = await self.api.get(f"/api/v1/jobs/{job_id}/wait", params={"timeout": timeout}, timeout=timeout + 10)
         found: dict[str, Any] = reply.raise_for_status().json()

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 import pytest
@@ -12,7 +13,8 @@ T = TypeVar("T")
 
 _POLL_S = 0.01
 # Far beyond what anything takes that goes well: on a loaded machine only what never comes may fail a test.
-_TIMEOUT_S = 30.0
+PATIENCE_S = 120.0
+PATIENCE = timedelta(seconds=PATIENCE_S)
 
 
 @overload
@@ -24,7 +26,7 @@ async def wait_until(predicate: Callable[[], T], timeout: float = ..., message: 
 
 
 async def wait_until(
-    predicate: Callable[[], Any], timeout: float = _TIMEOUT_S, message: str = "the condition to hold"
+    predicate: Callable[[], Any], timeout: float = PATIENCE_S, message: str = "the condition to hold"
 ) -> Any:
     """Return the first truthy value of `predicate`, which is called every 10 ms and may be a coroutine function.
 

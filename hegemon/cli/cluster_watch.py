@@ -127,7 +127,8 @@ async def _watch(watching: Watching, until: float | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     with _display() as show, _keys(ended):
-        while not ended.is_set() and (until is None or time.monotonic() < until):
+        # However short the time, there is a first look.
+        while not ended.is_set() and (watching.state is None or until is None or time.monotonic() < until):
             began = time.monotonic()
             found = await state_from(watching.urls)
             known = urls_in(found[1]) if found else watching.urls

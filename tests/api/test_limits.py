@@ -14,6 +14,7 @@ from hegemon.api.server import ApiServer
 from tests.api.conftest import REQUEST_BYTES_MAX
 from tests.api.documented import assert_problem
 from tests.api.memory import MemoryNode
+from tests.waiting import PATIENCE_S
 
 JOBS = "/api/v1/jobs"
 POST_JSON = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -44,7 +45,7 @@ def _read_reply(connection: socket.socket) -> tuple[int, dict[str, Any], bool]:
 
 def _exchange(server: ApiServer, request: bytes) -> tuple[int, dict[str, Any], bool]:
     """Send raw bytes over a connection of their own."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(request)
         return _read_reply(connection)
 
@@ -66,7 +67,7 @@ def test_an_announced_length_beyond_the_limit_is_refused_before_the_body_comes(
     server: ApiServer, node: MemoryNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than our socket waits: an answer that waited for the body would never come.
-    monkeypatch.setattr(resource, "LINGER_S", 60.0)
+    monkeypatch.setattr(resource, "LINGER_S", 10 * PATIENCE_S)
     status, body, closed = _exchange(server, f"{POST_JSON}Content-Length: 10000000000\r\n\r\n{{".encode())
     assert (status, body["code"], closed) == (413, "body_too_large", True)
 
@@ -86,9 +87,10 @@ def test_a_chunked_body_beyond_the_limit_is_refused(server: ApiServer, node: Mem
 
 
 def test_a_client_that_sends_its_whole_body_before_it_listens_still_gets_the_answer(
-    server: ApiServer, node: MemoryNode
+    server: ApiServer, node: MemoryNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket that is closed on unread data is reset, and what was written to it is lost."""
+    monkeypatch.setattr(resource, "LINGER_S", PATIENCE_S)
     size = 20_000_000
     status, body, _ = _exchange(server, f"{POST_JSON}Content-Length: {size}\r\n\r\n".encode() + _job_of(size))
     assert (status, body["code"]) == (413, "body_too_large")
@@ -97,10 +99,10 @@ def test_a_client_that_sends_its_whole_body_before_it_listens_still_gets_the_ans
 def test_a_body_without_end_is_cut_off_and_answered(server: ApiServer, node: MemoryNode) -> None:
     """The sender never stops; the answer comes all the same, and the connection ends."""
     piece = b"2710\r\n" + b" " * 10_000 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(f"{POST_JSON}Transfer-Encoding: chunked\r\n\r\n".encode())
         connection.setblocking(False)
-        heard, deadline_s = b"", time.monotonic() + 30
+        heard, deadline_s = b"", time.monotonic() + PATIENCE_S
         closed = False
         while not closed and time.monotonic() < deadline_s:
             try:
@@ -123,7 +125,7 @@ def test_a_refused_request_leaves_its_connection_in_step(server: ApiServer, node
     """A body that nobody read must not be taken for the next request."""
     trap = b"GET /api/v1/stats HTTP/1.1\r\nHost: x\r\n\r\n"
     refused = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: {len(trap)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(refused.encode() + trap)
         assert _read_reply(connection)[0] == 415
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -143,7 +145,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(
 
 async def test_64_connections_submit_at_once_and_every_job_is_there(server: ApiServer, node: MemoryNode) -> None:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=PATIENCE_S, trust_env=False) as client:
 
         async def submit(number: int) -> str:
             answer = await client.post(JOBS, json={"type": "echo", "payload": {"n": number}})

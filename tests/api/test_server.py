@@ -13,7 +13,7 @@ from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer, PortUnavailable, metrics_app
 from tests.api.documented import assert_problem
 from tests.api.memory import MemoryNode
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def _app(node: MemoryNode) -> Any:
@@ -73,7 +73,7 @@ async def test_a_stop_lets_a_running_request_end() -> None:
         job_id = (await client.post("/api/v1/jobs", json={"type": "echo"})).json()["id"]
         waiting = asyncio.ensure_future(client.get(f"/api/v1/jobs/{job_id}/wait"))
         await wait_until(lambda: node.waiting == 1)
-        stopping = asyncio.ensure_future(server.stop(10.0))
+        stopping = asyncio.ensure_future(server.stop(PATIENCE_S))
         node.finish(job_id, 1)
         assert (await waiting).json()["status"] == "completed"
     await stopping
@@ -87,7 +87,7 @@ async def test_a_stop_cuts_off_what_outlasts_its_grace() -> None:
         job_id = (await client.post("/api/v1/jobs", json={"type": "echo"})).json()["id"]
         waiting = asyncio.ensure_future(client.get(f"/api/v1/jobs/{job_id}/wait?timeout=60"))
         await wait_until(lambda: node.waiting == 1)
-        await asyncio.wait_for(server.stop(0.2), 20)
+        await asyncio.wait_for(server.stop(0.2), PATIENCE_S)
         await wait_until(lambda: node.waiting == 0)
         assert_problem(await waiting, 503, "stopping")
 

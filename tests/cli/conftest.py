@@ -16,6 +16,7 @@ import pytest
 from hegemon.cli import app
 from hegemon.client import Client
 from tests.cli.fake_node_api import FakeNode, serving
+from tests.waiting import PATIENCE_S
 
 REAL_URL = os.environ.get("HEGEMON_TEST_URL")
 
@@ -56,7 +57,7 @@ def api_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def client(api_url: str) -> Iterator[Client]:
-    with Client(api_url) as client:
+    with Client(api_url, retry_for=PATIENCE_S) as client:
         yield client
 
 

@@ -5,7 +5,6 @@ for its `seconds`, and every other type stays pending, as a type without a handl
 """
 
 import json
-import socket
 import threading
 import time
 import uuid
@@ -330,6 +329,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # Who comes when that many wait is heard a second later.
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news."""
@@ -351,11 +352,3 @@ def serving(name: str = "n1", place: FakeCluster | None = None) -> Iterator[Fake
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def free_port() -> int:
-    """A port on which nothing listens just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -1,26 +1,36 @@
 """`hegemon cluster`: the state of it all, at once and live."""
 
+import contextlib
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from hegemon.cli import cluster_poll
 from hegemon.cli.cluster_watch import EVENTS_SHOWN, Watching
 from hegemon.client import Client
 from tests.cli.conftest import Run
 from tests.cli.fake_cluster import FakeCluster
-from tests.cli.fake_node_api import FakeNode, free_port, serving
+from tests.cli.fake_node_api import FakeNode, serving
+from tests.nodes import free_port
+from tests.waiting import PATIENCE_S
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+# `hegemon`, for whom a node that a loaded machine makes slow is not one that does not answer.
+HEGEMON = f"from hegemon.cli import cluster_poll, main\ncluster_poll.PATIENCE_S = {PATIENCE_S}\nmain()"
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_poll, "PATIENCE_S", PATIENCE_S)
 
 
 def test_cluster_status_is_one_screen_with_all_that_matters(run: Run, fake: FakeNode) -> None:
@@ -100,18 +110,17 @@ def test_status_shows_each_nodes_own_word_and_marks_the_leader(bare_run: Run, th
     assert three["n10"].requests == ["GET /api/v1/election"]
 
 
-def test_status_does_not_wait_long_for_the_dead_and_says_who_they_are(
-    bare_run: Run, three: dict[str, FakeNode]
-) -> None:
+def test_status_asks_the_dead_once_and_says_who_they_are(bare_run: Run, three: dict[str, FakeNode]) -> None:
     place = three["n1"].place
     place.urls["n2"] = f"http://127.0.0.1:{free_port()}"
     place.urls["n3"] = f"http://127.0.0.1:{free_port()}"
     place.health = {"n3": "dead"}
-    asked = time.monotonic()
+    three["n10"].answer_next(503, "store_unavailable", times=100)
     found = rows(bare_run("--url", three["n1"].url, "cluster", "status").out)
-    assert time.monotonic() - asked < 5
     assert found["n2"][:2] == ["-", "no"]
     assert found["n3"][:2] == ["-", "dead"]
+    assert found["n10"][0] == "-"
+    assert three["n10"].requests == ["GET /api/v1/election"]
 
 
 # -- watching ----------------------------------------------------------------------------------------------------------
@@ -183,15 +192,8 @@ def test_when_the_node_asked_is_silent_the_next_ones_known_are_asked(three: dict
 
 
 def watch(url: str, *args: str, **options: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-u", "-m", "hegemon.cli", "--url", url, "cluster", "watch", *args]
+    command = [sys.executable, "-u", "-c", HEGEMON, "--url", url, "cluster", "watch", *args]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]  # the options are a test's own
-
-
-def until(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_a_piped_watch_survives_the_node_it_asked_and_ctrl_c_ends_it_in_order() -> None:
@@ -210,31 +212,35 @@ def test_a_piped_watch_survives_the_node_it_asked_and_ctrl_c_ends_it_in_order() 
             assert told, "the watch ended"
         assert any("/stats" in request for request in n2.requests)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert all("n1 does not answer" in line for line in out.splitlines())
 
 
 def test_a_watch_may_end_by_itself(bare_run: Run, three: dict[str, FakeNode]) -> None:
-    process = watch(three["n1"].url, "--for", "100ms")
-    out, err = process.communicate(timeout=20)
+    process = watch(three["n1"].url, "--for", "1ms")
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert "n1 leads in epoch 17" in out
 
 
 def test_q_ends_a_watch_at_a_terminal_and_leaves_the_terminal_as_it_was(three: dict[str, FakeNode]) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "hegemon.cli", "--url", three["n1"].url, "cluster", "watch"]
+    command = [sys.executable, "-c", HEGEMON, "--url", three["n1"].url, "cluster", "watch"]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, env=os.environ | {"TERM": "xterm-256color"})
     os.close(theirs)
     written = b""
     try:
         while b"q ends" not in written:
-            assert select.select([ours], [], [], 20)[0], written
+            assert select.select([ours], [], [], PATIENCE_S)[0], written
             written += os.read(ours, 65536)
         os.write(ours, b"q")
-        until(lambda: bool(select.select([ours], [], [], 0)[0]) or process.poll() is not None, "an answer to q")
-        assert process.wait(20) == 0
+        # Read to the end: a terminal that nobody reads holds up who writes.
+        with contextlib.suppress(OSError):  # the other end is closed
+            while True:
+                assert select.select([ours], [], [], PATIENCE_S)[0], "no end after q"
+                written += os.read(ours, 65536)
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
@@ -245,7 +251,7 @@ def test_q_ends_a_watch_at_a_terminal_and_leaves_the_terminal_as_it_was(three: d
 
 def test_watching_nobody_exits_with_5_and_says_how_to_start() -> None:
     process = watch(f"http://127.0.0.1:{free_port()}")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
     assert "no node answers" in out
     assert "hegemon up" in err

@@ -5,13 +5,14 @@ import pytest
 from hegemon.client import Client
 from tests.cli.conftest import Run
 from tests.cli.fake_node_api import FakeNode
+from tests.waiting import PATIENCE_S
 
 NOBODY = "0199a4b2-6c1e-7000-8000-3f1f0c9d2b7a"
 
 
 def failed(client: Client, *, queue: str = "default", type: str = "fail") -> str:  # noqa: A002 -- the API's word
     payload = {"times": 9, "message": "kein Glück"}
-    return client.wait(client.submit(type, payload, queue=queue, max_retries=0), 20).id
+    return client.wait(client.submit(type, payload, queue=queue, max_retries=0), PATIENCE_S).id
 
 
 def test_dead_letters_are_listed_with_why(run: Run, client: Client) -> None:

@@ -12,7 +12,8 @@ from hegemon import __version__
 from hegemon.cli import app, exits
 from hegemon.cli.exits import ExitCode
 from tests.cli.conftest import Run
-from tests.cli.fake_node_api import FakeNode, free_port
+from tests.cli.fake_node_api import FakeNode
+from tests.nodes import free_port
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 

@@ -106,7 +106,7 @@ def test_a_wait_that_is_too_short_exits_with_6_and_shows_the_job(run: Run) -> No
 
 def test_a_wait_lasts_until_the_job_has_ended(run: Run) -> None:
     job_id = submitted(run, "sleep", '{"seconds": 0.2}')
-    ended = run("job", "wait", job_id, "--timeout", "20s")
+    ended = run("job", "wait", job_id, "--timeout", "60s")
     assert ended.code == 0
     assert "completed" in ended.out
 

@@ -21,14 +21,14 @@ from hegemon.cluster.local_plan import free_run
 from hegemon.cluster.trial_load import Verdict
 from tests.cli.test_up import Up, bare_environment, until_status
 from tests.conftest import MongoServer, RedisServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
 async def ask(url: str, path: str) -> Any:
     """The answer, or None while there is none."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         try:
             answer = await client.get(f"{url}/api/v1/{path}")
         except httpx.TransportError:
@@ -43,7 +43,7 @@ async def leader(*urls: str) -> str:
         answers = [await ask(url, "leader") for url in urls]
         return next((answer["leader_id"] for answer in answers if answer and answer["leader_id"]), None)
 
-    return str(await wait_until(holder, 20, "a leader"))
+    return str(await wait_until(holder, message="a leader"))
 
 
 async def test_three_nodes_elect_a_leader_and_one_that_is_killed_is_succeeded_and_started_again(
@@ -66,10 +66,10 @@ async def test_three_nodes_elect_a_leader_and_one_that_is_killed_is_succeeded_an
         old = state["nodes"][number]["pid"]
         os.kill(old, signal.SIGKILL)
         survivors = [url for name, url in urls.items() if name != first]
-        async with httpx.AsyncClient(base_url=survivors[0]) as client:
+        async with httpx.AsyncClient(base_url=survivors[0], timeout=PATIENCE_S) as client:
             answer = await client.post("/api/v1/jobs", json={"type": "noop"})
         await until_status(up, answer.json()["id"], "completed", at=survivors[0])
-        await wait_until(lambda: up.state["nodes"][number]["pid"] != old, 30, "a new process id in cluster.json")
+        await wait_until(lambda: up.state["nodes"][number]["pid"] != old, message="a new process id in cluster.json")
         assert f"{first} (process {old}) was ended by SIGKILL; starting it again." in up.err
         assert await up.stop() == 0
         assert up.left() == {}
@@ -86,7 +86,7 @@ def run(place: Path, *args: str) -> "subprocess.CompletedProcess[str]":
         env=bare_environment() | {"TMPDIR": str(place), "WORKER_COUNT": "none"},
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=150,
         check=False,
     )
 

@@ -235,7 +235,7 @@ async def test_a_server_that_never_gets_ready_is_killed_and_reported(tmp_path: P
     mute = tmp_path / "mute"
     mute.write_text("#!/bin/sh\necho thinking\nexec sleep 600\n")
     mute.chmod(0o755)
-    server = EmbeddedRedis(tmp_path / "data", binary=mute, start_timeout=timedelta(seconds=2))
-    with pytest.raises(EmbeddedError, match=r"(?s)redis was not ready after 2 s.*thinking"):
+    server = EmbeddedRedis(tmp_path / "data", binary=mute, start_timeout=timedelta(seconds=6))
+    with pytest.raises(EmbeddedError, match=r"(?s)redis was not ready after 6 s.*thinking"):
         await server.start()
     assert server.pid is None

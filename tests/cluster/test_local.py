@@ -1,7 +1,6 @@
 """What a local cluster decides before it starts anything: ports, settings, and whose its directory is."""
 
 import fcntl
-import random
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from hegemon.cluster import local_plan
 from hegemon.cluster.local_directory import LocalDirectory
 from hegemon.cluster.local_plan import Home, LocalError, NodePlan, make_plan
 from hegemon.cluster.settings import SettingsError, load
+from tests.nodes import free_port
 
 HOME = Home(Path("/data"), "s" * 64, {})
 
@@ -19,19 +20,6 @@ HOME = Home(Path("/data"), "s" * 64, {})
 @pytest.fixture(autouse=True)
 def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def free_port(run: int = 1) -> int:
-    """The first of so many free ports in a row, below those that connections are given."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        if all(map(is_free, range(first, first + run))):
-            return first
 
 
 def test_a_taken_metrics_port_is_replaced_with_a_word_and_the_replacement_is_remembered() -> None:
@@ -45,8 +33,9 @@ def test_a_taken_metrics_port_is_replaced_with_a_word_and_the_replacement_is_rem
         assert chosen != taken
         assert plan.notes == (f"Port {taken} is taken: the metrics of node-1 are on port {chosen}.",)
         assert plan.nodes[0].metrics_url == f"http://127.0.0.1:{chosen}/metrics"
-    again = make_plan(environ, replace(HOME, ports=plan.ports), port=free_port())
-    assert again.ports == plan.ports
+    # One of those that nobody else takes meanwhile.
+    remembered = {str(taken): free_port()}
+    assert make_plan(environ, replace(HOME, ports=remembered), port=free_port()).ports == remembered
 
 
 def test_nodes_never_share_a_port() -> None:
@@ -158,7 +147,11 @@ def test_a_secret_that_is_too_short_is_refused_before_anything_starts() -> None:
         make_plan({"CLUSTER_SECRET": "short"}, HOME, port=free_port(3), nodes=3)
 
 
-def test_the_ports_of_the_nodes_traffic_are_kept_while_they_are_free() -> None:
+def test_the_ports_of_the_nodes_traffic_are_kept_while_they_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of those that `hegemon up` draws from by itself, another test may take one meanwhile.
+    drawn = 200
+    lowest = free_port(drawn)
+    monkeypatch.setattr(local_plan, "_PEER_PORTS", range(lowest, lowest + drawn))
     first = make_plan({"METRICS_PORT": "0"}, HOME, port=free_port(3), nodes=3)
     again = make_plan({"METRICS_PORT": "0"}, replace(HOME, ports=first.ports), port=free_port(3), nodes=3)
     assert again.ports == first.ports

@@ -9,12 +9,13 @@ import pytest
 
 from hegemon.cluster import transport as module
 from hegemon.cluster.frames import Keys
-from hegemon.cluster.sessions import SILENT_S
 from hegemon.cluster.transport_addresses import join, split
 from hegemon.cluster.transport_places import LAST_S, OWN_S, Places
 from hegemon.election.contract import DATAGRAM_MAX, STREAM_MAX, Member
 from tests.cluster.transports import KEYS, Node, acquaint, exchange, raw, running
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("patient_transports")
 
 
 async def test_one_introduction_makes_two_nodes_hear_each_other_both_ways() -> None:
@@ -110,18 +111,16 @@ async def test_a_stream_is_kept_for_the_next_message_and_made_anew_for_a_restart
 
 
 @pytest.mark.parametrize("same_port", [True, False])
-async def test_a_restarted_peer_is_heard_again_at_once(same_port: bool) -> None:
+async def test_a_restarted_peer_is_heard_again_without_waiting_for_a_silence(same_port: bool) -> None:
     a, b = Node("a"), Node("b")
     async with running(a):
         async with running(b):
             await acquaint(a, b)
         again = Node("b", port=b.transport.port if same_port else 0)
         async with running(again):
-            started = time.monotonic()
             again.transport.introduce(a.address)
             again.transport.send("a", b"kept")
             await wait_until(lambda: a.knows(again) and again.knows(a))
-            assert time.monotonic() - started < 2.5  # 3 ms when nothing else runs; a mere timeout would take 3 s
             await exchange(a, again)
             assert [member.address for member in a.met] == [b.address, again.address]
 
@@ -134,8 +133,7 @@ async def test_a_restarted_peer_that_was_told_of_nobody_asks_whoever_speaks_to_i
         again = Node("b", port=b.transport.port)
         async with running(again):
             a.transport.send("b", b"to the dead")
-            # In 1 ms, and long before `a` would ask because of the silence.
-            await wait_until(lambda: a.knows(again) and again.knows(a), timeout=SILENT_S - 1)
+            await wait_until(lambda: a.knows(again) and again.knows(a))
             assert again.count("stale_boot") >= 1
             await exchange(a, again)
             assert ("a", b"to the dead", False) not in again.heard
@@ -149,7 +147,7 @@ async def test_a_lost_last_frame_of_the_handshake_is_made_good_by_the_next_paylo
         peer = b.transport._sessions.peers.pop("a")
         del b.transport._sessions._boots[peer.boot]  # as if CONFIRM had never come
         a.transport.send("b", b"x")
-        await wait_until(lambda: b.knows(a), timeout=SILENT_S - 1)
+        await wait_until(lambda: b.knows(a))
         assert b.count("unknown_peer") == 1
         await exchange(a, b)
 

@@ -17,6 +17,8 @@ from hegemon.cluster.transport import STRANGERS_PER_S
 from tests.cluster.transports import KEYS, Node, acquaint, exchange, raw, running, stream_to, tapped
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("patient_transports")
+
 
 def place(node: Node) -> tuple[str, int]:
     return "127.0.0.1", node.transport.port
@@ -130,6 +132,7 @@ async def test_a_flood_of_forged_frames_leaves_nothing_behind_and_does_not_silen
         noise = random.Random(7)
         sessions = b.transport._sessions
         kept = len(sessions._boots), len(sessions._retired), len(b.transport._strangers)
+        asked = b.count("asked")
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         with raw() as stranger:
@@ -143,7 +146,7 @@ async def test_a_flood_of_forged_frames_leaves_nothing_behind_and_does_not_silen
         tracemalloc.stop()
         assert grown < 200_000
         assert (len(sessions._boots), len(sessions._retired), len(b.transport._strangers)) == kept
-        assert b.count("asked") <= 2
+        assert b.count("asked") <= asked + 2
         await exchange(a, b)
 
 
@@ -153,7 +156,7 @@ async def test_a_flood_of_forged_frames_leaves_nothing_behind_and_does_not_silen
 async def closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     """What a raw connection was told until it was closed."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -202,7 +205,8 @@ async def test_slow_and_silent_streams_are_sent_away(monkeypatch: pytest.MonkeyP
         await wait_until(lambda: b.count("stream_timeout") == 2 and not b.transport._streams._inbound)
 
 
-async def test_streams_from_one_address_are_bounded_and_their_places_come_free() -> None:
+async def test_streams_from_one_address_are_bounded_and_their_places_come_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "READ_S", 600.0)
     a, b = Node("a"), Node("b")
     async with running(a, b):
         await acquaint(a, b)
@@ -218,6 +222,7 @@ async def test_streams_from_one_address_are_bounded_and_their_places_come_free()
 
 async def test_all_streams_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "INBOUND_MAX", 2)
+    monkeypatch.setattr(stream_module, "READ_S", 600.0)
     b = Node("b")
     async with running(b):
         many = [await stream_to(b, b"") for _ in range(5)]
@@ -264,7 +269,9 @@ async def test_who_answers_at_a_peers_address_without_being_it_gets_no_payload()
         assert c.heard == []
 
 
-async def test_what_waits_for_a_stream_is_bounded_and_failures_are_silent() -> None:
+async def test_what_waits_for_a_stream_is_bounded_and_failures_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "CONNECT_S", 0.5)
+    monkeypatch.setattr(stream_module, "STALE_S", 0.8)
     a = Node("a")
     async with running(a):
         with socket.socket() as deaf:  # listens, and never answers
@@ -274,5 +281,5 @@ async def test_what_waits_for_a_stream_is_bounded_and_failures_are_silent() -> N
             for _ in range(20):
                 a.transport.stream("b", b"x")
             assert a.count("queue_full") == 20 - stream_module.QUEUE_MAX
-            # The first waits for a second, the second too, and the rest is then too old to be true.
+            # The first waits in vain, perhaps the second too, and the rest is then too old to be true.
             await wait_until(lambda: a.count("stream_failed") == stream_module.QUEUE_MAX)

@@ -16,7 +16,7 @@ async def both(node_: NodeProcess) -> list[int]:
         workers = await node_.workers()
         return workers if len(workers) == 2 else None
 
-    return [worker["pid"] for worker in await wait_until(open_workers, 30.0)]
+    return [worker["pid"] for worker in await wait_until(open_workers)]
 
 
 async def test_what_a_stopped_worker_was_given_and_has_not_taken_runs_on_the_other(

@@ -47,7 +47,7 @@ class Judge:
             found = documents(self.environment, {"status": "completed"})
             return {item["_id"] for item in found} >= self.accepted
 
-        await wait_until(done, 60.0, "all acknowledged jobs to complete")
+        await wait_until(done, message="all acknowledged jobs to complete")
         ends = {line.job_id for line in self.journal.ends()}
         assert ends >= self.accepted
 
@@ -109,7 +109,7 @@ async def outage(judge: Judge, store: str, during: Any) -> None:
     async def back() -> bool:
         return await readiness(judge.node) is None and await judge.submit() == 201
 
-    await wait_until(back, 60.0, f"the node to go on with {store}")
+    await wait_until(back, message=f"the node to go on with {store}")
     await judge.all_ended()
     judge.were_told_to_come_back()
 

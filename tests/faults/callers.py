@@ -18,7 +18,7 @@ import httpx
 from pymongo import MongoClient
 
 from tests.faults.trial import Trial
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 LATER = frozenset({"store_unavailable", "outcome_unknown", "overloaded", "queue_full"})
 # Two store calls that run into their time-outs (a write, then its reading back), on a busy machine. On one so busy that
@@ -91,12 +91,12 @@ class Callers:
             finally:
                 self._over = True
 
-    async def until_refused(self, count: int = 20, timeout: float = 60.0) -> None:
+    async def until_refused(self, count: int = 20, timeout: float = PATIENCE_S) -> None:
         """Wait until so many more calls were told to come back later."""
         target = self.later() + count
         await wait_until(lambda: self.later() >= target, timeout, f"{count} callers to be told to come back later")
 
-    async def until_accepted(self, count: int = 50, timeout: float = 60.0) -> None:
+    async def until_accepted(self, count: int = 50, timeout: float = PATIENCE_S) -> None:
         """Wait until so many more calls were accepted."""
         target = self.accepted() + count
         await wait_until(lambda: self.accepted() >= target, timeout, f"{count} more calls to be accepted")
@@ -182,7 +182,7 @@ async def through(
     fault: Callable[[Callers], Awaitable[None]],
     *,
     callers: Callers | None = None,
-    patience_s: float = 60.0,
+    patience_s: float = PATIENCE_S,
 ) -> Callers:
     """The fault comes while callers call and jobs run; afterwards they are accepted again without a hand, and the judge
     finds nothing. `fault` returns when everything is in place again.

@@ -15,7 +15,7 @@ import httpx
 from tests.faults.faulty_store import FaultyMongo, FaultyRedis, Plan
 from tests.faults.trial import Trial, on_trial
 from tests.judge.verdict import Verdict
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 # A late request must come after its sender gave up: these are the senders' patience.
 REDIS_TIMEOUT_S, MONGODB_TIMEOUT_S = 0.4, 1.0
@@ -50,7 +50,7 @@ class Ordeal:
             if besides is not None:
                 await besides()
             await asyncio.sleep(seconds / 2)
-            await wait_until(until, 60.0, "enough to have gone wrong")
+            await wait_until(until, message="enough to have gone wrong")
             over.set()
             self.redis.behave()
             self.mongo.behave()
@@ -112,7 +112,7 @@ class Ordeal:
         except httpx.TransportError:
             return None
 
-    async def verdict_of(self, replay: str, timeout: float = 60.0) -> Verdict:
+    async def verdict_of(self, replay: str, timeout: float = PATIENCE_S) -> Verdict:
         """The judge's verdict once all has ended; fails with the books, the faults and what replays them."""
         # What arrives late may be a job: all that is under way arrives first.
         await wait_until(lambda: not (self.redis.late or self.mongo.late), message="the late requests to arrive")

@@ -21,7 +21,7 @@ async def go_back(server: EmbeddedRedis, seconds: float, *, at_least: int = 10_0
     path = append_only_file(server)
     kept = path.stat().st_size
     await asyncio.sleep(seconds)
-    await wait_until(lambda: path.stat().st_size >= kept + at_least, 60.0, "something to lose")
+    await wait_until(lambda: path.stat().st_size >= kept + at_least, message="something to lose")
     await server.kill()
     os.truncate(path, kept)
     await server.restart()

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from hegemon.cluster.embedded import REPLICA_SET, EmbeddedMongo
 from tests.nodes import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, PATIENCE_S, wait_until
 
 # A new primary is sought after this time without word from the old one; the default of 10 s would make tests long.
 ELECTION_TIMEOUT_MS = 1500
@@ -60,7 +60,9 @@ class ReplicaSet:
     """Three members; `uri` names them all. An async context manager, on a loop that outlives it."""
 
     def __init__(self, directory: Path) -> None:
-        self.members = [Member(directory / f"member-{number}", port=free_port()) for number in range(3)]
+        self.members = [
+            Member(directory / f"member-{number}", port=free_port(), start_timeout=PATIENCE) for number in range(3)
+        ]
 
     @property
     def uri(self) -> str:
@@ -70,7 +72,7 @@ class ReplicaSet:
         hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
         return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}&readConcernLevel=majority"
 
-    async def primary(self, timeout: float = 60.0) -> Member:
+    async def primary(self, timeout: float = PATIENCE_S) -> Member:
         """The member that takes writes, once there is one."""
 
         async def found() -> list[Member]:
@@ -83,7 +85,7 @@ class ReplicaSet:
         await asyncio.gather(*(member.start() for member in self.members))
         await asyncio.to_thread(self._initiate)
         await self.primary()
-        await wait_until(self.all_follow, 60.0, "all members to follow")
+        await wait_until(self.all_follow, message="all members to follow")
         return self
 
     async def __aexit__(
@@ -114,8 +116,8 @@ class ReplicaSet:
         await meanwhile()
         await alone.restart()
         # It calls itself a follower before it has found out how far it must go back.
-        await wait_until(lambda: alone.taken_back() > before, 60.0, "the old primary to take back what it had alone")
-        await wait_until(self.all_follow, 60.0, "the old primary to follow the new one")
+        await wait_until(lambda: alone.taken_back() > before, message="the old primary to take back what it had alone")
+        await wait_until(self.all_follow, message="the old primary to follow the new one")
 
     def all_follow(self) -> bool:
         """One leads and two follow, as the first member sees it."""

@@ -21,7 +21,7 @@ from tests.faults.callers import CROWD, Callers, through
 from tests.faults.replica_set import ReplicaSet
 from tests.faults.trial import Trial, on_trial
 from tests.nodes import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 # MongoDB's error codes, from its error_codes.yml.
 OUT_OF_DISK_SPACE = 14031
@@ -98,7 +98,7 @@ async def test_a_primary_killed_during_inserts_and_completions_loses_and_doubles
             # Two of three are a majority: all goes on without the third.
             await callers.until_accepted(100)
             await primary.restart()
-            await wait_until(replicas.all_follow, 60.0, "the killed member to have caught up")
+            await wait_until(replicas.all_follow, message="the killed member to have caught up")
 
     async with (
         ReplicaSet(tmp_path / "replicas") as replicas,
@@ -134,7 +134,7 @@ async def test_while_writes_fail_callers_are_refused_and_no_key_stands_for_two_j
             await callers.until_refused(50)
             client.admin.command("configureFailPoint", "failCommand", mode="off")
 
-    server = WithFailpoints(tmp_path / "mongo", port=free_port())
+    server = WithFailpoints(tmp_path / "mongo", port=free_port(), start_timeout=PATIENCE)
     try:
         await server.start()
         async with a_trial(tmp_path, redis_server.url, server.uri, cluster_id) as trial:
@@ -166,12 +166,12 @@ async def test_a_mongodb_that_died_of_a_full_disk_goes_on_when_there_is_space(
             while out.write(bytes(1 << 20)):
                 pass
         # It has some journal left to write to; then it cannot keep a promise any more, and aborts.
-        await wait_until(lambda: not server.running, 60.0, "mongod to give up")
+        await wait_until(lambda: not server.running, message="mongod to give up")
         await callers.until_refused(20)
         filler.unlink()
         await server.restart()
 
-    server = EmbeddedMongo(small_disk / "mongo", port=free_port())
+    server = EmbeddedMongo(small_disk / "mongo", port=free_port(), start_timeout=PATIENCE)
     try:
         await server.start()
         async with a_trial(tmp_path, redis_server.url, server.uri, cluster_id) as trial:

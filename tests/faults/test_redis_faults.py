@@ -84,7 +84,7 @@ async def test_flushall_in_each_phase_of_a_rebuild_begins_it_again(trial: Trial)
                         return True
             return False
 
-        await wait_until(lambda: asyncio.to_thread(hit), 60.0, f"a FLUSHALL to meet the phase {phase}")
+        await wait_until(lambda: asyncio.to_thread(hit), message=f"a FLUSHALL to meet the phase {phase}")
 
     async def begun_again(before: int) -> None:
         await wait_until(lambda: trial.node.log.count("rebuild_again") > before, message="the rebuild to begin again")
@@ -105,7 +105,7 @@ async def test_flushall_in_each_phase_of_a_rebuild_begins_it_again(trial: Trial)
         await callers.until_accepted(100)
         await flush(callers)
         await callers.until_accepted(100)
-    verdict = await trial.clear_verdict(60.0)
+    verdict = await trial.clear_verdict()
     assert verdict.completed == verdict.accepted >= WAITING_JOBS
     callers.answered_well()
 
@@ -122,7 +122,7 @@ async def test_a_full_redis_refuses_callers_loses_nothing_and_goes_on_when_there
             # No room at all: whether callers come fast enough to fill some is the machine's mood.
             client.config_set("maxmemory", int(client.info("memory")["used_memory"]) // 2)
             # Not "overloaded": the store is named that has no room.
-            await wait_until(lambda: callers.answers[503, "store_unavailable"] > 20, 60.0, "callers to be told why")
+            await wait_until(lambda: callers.answers[503, "store_unavailable"] > 20, message="callers to be told why")
             await callers.bounded(2.0)
             client.config_set("maxmemory", 0)
 

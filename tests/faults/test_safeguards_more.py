@@ -49,7 +49,7 @@ async def test_i7_a_job_that_kills_its_worker_does_so_no_more_than_max_crashes_a
     async def decided() -> bool:
         return len(poisoned.starts(poison)) > bound or not await asyncio.to_thread(poisoned.truth.any_live)
 
-    await wait_until(decided, 90.0, f"the end of the poison, or more than {bound} starts of it")
+    await wait_until(decided, message=f"the end of the poison, or more than {bound} starts of it")
     if sabotage:
         assert len(poisoned.starts(poison)) > bound
         assert poisoned.verdict().kinds == {"stuck"}
@@ -68,7 +68,7 @@ async def test_i7_neighbours_of_a_job_that_kills_its_worker_do_not_pay(poisoned:
     await wait_until(lambda: "worker_died" in poisoned.node.log, message="a death")
     if sabotage:
         documents = poisoned.truth.document
-        await wait_until(lambda: {documents(job_id)["status"] for job_id in ids} == {"failed"}, 60.0, "the verdict")
+        await wait_until(lambda: {documents(job_id)["status"] for job_id in ids} == {"failed"}, message="the verdict")
     poisoned.open_gate()
     verdict = await poisoned.clear_verdict()
     records = poisoned.truth.records()

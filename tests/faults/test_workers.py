@@ -35,6 +35,19 @@ async def refused(process: NodeProcess) -> int:
     return int(float(found[1]))
 
 
+async def refusals(trial: Trial, pid: int, count: int) -> None:
+    """Wait until so many are counted, or that worker process has ended: on a machine that is too busy to let it write
+    within its last second its ends stay unsaid, and the judge sees whether that did harm.
+    """
+    process = str(pid)
+
+    async def counted() -> bool:
+        gone = process not in os.listdir("/proc")
+        return await refused(trial.node) >= count or gone
+
+    await wait_until(counted, message=f"{count} refusals on /metrics")
+
+
 async def test_a_worker_stopped_until_its_jobs_were_recovered_completes_and_starts_nothing(trial: Trial) -> None:
     # A lease is renewed by the control process, so both are stopped; a second node of the cluster takes over.
     use(trial, WORKER_COUNT="4", OFFICE_TAKEOVER="300ms")
@@ -54,17 +67,14 @@ async def test_a_worker_stopped_until_its_jobs_were_recovered_completes_and_star
             await other.start()
             async with trial.watching():
                 await wait_until(
-                    lambda: under_way <= trial.watch.observed.keys(), 60.0, "the recovered jobs to complete"
+                    lambda: under_way <= trial.watch.observed.keys(), message="the recovered jobs to complete"
                 )
         finally:
             continued_ns = time.monotonic_ns()
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
 
-        async def counted() -> bool:
-            return await refused(trial.node) >= len(under_way)
-
-        await wait_until(counted, message=f"{len(under_way)} refusals on /metrics")
+        await refusals(trial, worker["pid"], len(under_way))
         verdict = await trial.clear_verdict()
         assert verdict.completed == len(ids)
         late = [mark for mark in trial.marks() if mark.pid == worker["pid"] and mark.at_ns > continued_ns]
@@ -85,22 +95,20 @@ async def test_a_worker_stopped_over_a_rebuild_starts_nothing_and_its_late_ends_
     try:
         trial.wipe_index()
         async with trial.watching():
-            await wait_until(lambda: under_way <= trial.watch.observed.keys(), 60.0, "the other to complete its jobs")
+            await wait_until(lambda: under_way <= trial.watch.observed.keys(), message="the other to complete its jobs")
     finally:
         continued_ns = time.monotonic_ns()
         os.kill(stopped, signal.SIGCONT)
 
-    async def counted() -> bool:
-        return await refused(trial.node) >= len(under_way)
-
-    await wait_until(counted, message=f"{len(under_way)} refusals on /metrics")
+    await refusals(trial, stopped, len(under_way))
     await trial.clear_verdict()
     late = [mark for mark in trial.marks() if mark.pid == stopped and mark.at_ns > continued_ns]
     assert [mark for mark in late if mark.event == "start"] == []
 
 
 async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_and_runs_once(trial: Trial) -> None:
-    use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4")
+    # A machine that stands still for a second is not to cost a lease.
+    use(trial, WORKER_PROCESSES="2", WORKER_COUNT="4", WORKER_LEASE="4s")
     await trial.node.start()
     pids = await both(trial)
     blocking = await trial.offer("blocking", {"gate": trial.gate})
@@ -109,7 +117,7 @@ async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_a
     # The blocked process has one slot more, and may hold what it would work off in 50 ms; all else goes to the other.
     await wait_until(lambda: len(trial.truth.completed()) >= 55, message="the other process to do the work")
     # Longer than leases, so that who waits for a blocked loop in vain would show.
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(6.0)
     trial.open_gate()
     await trial.clear_verdict()
     assert blocking is not None
@@ -119,16 +127,14 @@ async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_a
 
 
 async def test_a_handler_stuck_beyond_its_hard_timeout_is_killed_and_its_neighbours_do_not_pay(trial: Trial) -> None:
-    use(trial, JOB_TIMEOUT_GRACE="300ms", WORKER_COUNT="4")
+    use(trial, JOB_TIMEOUT_GRACE="300ms", WORKER_COUNT="4", WORKER_LEASE="90s")
     await trial.node.start()
     neighbours = await trial.offer_many([{"type": "journaled-thread", "payload": {"gate": trial.gate}}] * 2)
     await trial.started(2)
-    stuck = await trial.offer("blocking", {"seconds": 60.0}, timeout=0.3, max_retries=0)
+    # An hour, if it were left alone.
+    stuck = await trial.offer("blocking", {"seconds": 3600.0}, timeout=0.3, max_retries=0)
     assert stuck is not None
-    began = time.monotonic()
     job = await trial.node.wait(stuck)
-    # 0.3 s + 0.3 s and the way to the record; nowhere near the minute that the handler would take.
-    assert time.monotonic() - began < 30.0
     trial.open_gate()
     assert (job["status"], job["error"]["type"], job["failures"]) == ("failed", "JobTimeout", 1)
     await trial.clear_verdict()
@@ -140,16 +146,15 @@ async def test_a_handler_stuck_beyond_its_hard_timeout_is_killed_and_its_neighbo
 
 
 async def test_a_dead_worker_is_noticed_at_once_and_its_jobs_go_on(trial: Trial) -> None:
-    use(trial, WORKER_LEASE="90s", WORKER_PROCESSES="2", WORKER_COUNT="4")
+    use(trial, WORKER_LEASE="3600s", WORKER_PROCESSES="2", WORKER_COUNT="4")
     await trial.node.start()
     await both(trial)
     await trial.offer_many([{"type": "journaled", "payload": {"seconds": 0.3}} for _ in range(20)])
     await trial.started(4)
-    began = time.monotonic()
     pid = await trial.kill_worker()
     await wait_until(lambda: "worker_closed" in trial.node.log, message="the dead worker's incarnation to be closed")
+    # Long before its lease has run out.
     await trial.clear_verdict()
-    assert time.monotonic() - began < 60.0, "the lease was waited for"
     assert "ended by SIGKILL" in trial.node.log
     assert pid not in {worker["pid"] for worker in await trial.node.workers()}
 

@@ -37,7 +37,7 @@ QUICK = {
     "REDIS_TIMEOUT": "1s",
 }
 # How long a job may take to come to its end after everything runs again, on a machine that has other things to do.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Trial:
@@ -151,7 +151,7 @@ class Trial:
         """Starts of one job, in order."""
         return [mark for mark in self.marks() if mark.event == "start" and mark.id == job_id]
 
-    async def started(self, count: int = 1, timeout: float = 30.0) -> None:
+    async def started(self, count: int = 1, timeout: float = PATIENCE_S) -> None:
         """Wait until the journal has so many starts."""
 
         def enough() -> bool:
