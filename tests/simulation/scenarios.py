@@ -134,11 +134,7 @@ def simulate(
     convergence; `long` is several times as long, with outages of up to 30 s; `seconds` are instead of the scenario's
     own. `prepare` may switch a safeguard off."""
     gc.freeze()  # what is here now stays: only what this run leaves is to be looked through
-    scenario = ALL[name]
-    if long:
-        scenario = msgspec.structs.replace(scenario, seconds=6 * scenario.seconds, pace_s=2 * scenario.pace_s)
-    if seconds is not None:
-        scenario = msgspec.structs.replace(scenario, seconds=seconds)
+    scenario = _timed(ALL[name], long, seconds)
     world = World(seed, algorithm=algorithm, nodes=nodes, pace_s=scenario.jobs_s, longest_s=30.0 if long else 3.5)
     world.judge.tracing = trace
     # Far apart, each has the settings that `hegemon election guide` recommends for it.
@@ -189,6 +185,12 @@ def simulate(
         (" --live" if live else "") + (" --long" if long else "") + (f" --seconds {seconds}" if seconds else ""),
         judge.lines,
     )
+
+
+def _timed(scenario: Scenario, long: bool, seconds: float | None) -> Scenario:
+    if long:
+        scenario = msgspec.structs.replace(scenario, seconds=6 * scenario.seconds, pace_s=2 * scenario.pace_s)
+    return scenario if seconds is None else msgspec.structs.replace(scenario, seconds=seconds)
 
 
 async def _strike(world: World, scenario: Scenario, rng: random.Random) -> None:
