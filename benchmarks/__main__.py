@@ -40,7 +40,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the node")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
     parser.add_argument("--publish", action="store_true", help="keep results and plots in docs/measurements, and put "
-                        "the newest into docs/benchmarks.md; without NAME only the latter")  # fmt: skip
+                        "the newest into docs/benchmarks.md")  # fmt: skip
+    parser.add_argument("--page", action="store_true", help="measure nothing: renew docs/benchmarks.md alone")
     parser.add_argument("--profile", action="store_true", help="sample the node's processes, and print where "
                         "their time goes (slower: its figures are not kept)")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the names")
@@ -112,8 +113,7 @@ def main() -> int:
             console.print(f"{name:10} {(benchmark.__doc__ or '').splitlines()[0]}", highlight=False)
         return 0
     results: list[report.Result] = []
-    names = arguments.names or ([] if arguments.publish else list(BENCHMARKS))
-    for name in names:
+    for name in [] if arguments.page else arguments.names or list(BENCHMARKS):
         result = asyncio.run(_run(name, arguments, console))
         if not results:
             report.show_circumstances(console, result.machine, result.settings)
@@ -125,7 +125,7 @@ def main() -> int:
         _keep(result, report.MEASUREMENTS if arguments.publish and not result.quick else CACHE / "results")
     if arguments.json and results:
         report.save(arguments.json, results)
-    if arguments.publish:
+    if arguments.publish or arguments.page:
         report.publish(list(BENCHMARKS))
     return 0
 

@@ -86,24 +86,24 @@ def save(path: Path, results: list[Result]) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results[0] if len(results) == 1 else results), indent=1))
 
 
-def newest() -> list[Result]:
-    """Of each benchmark the newest result in docs/measurements."""
-    found: dict[str, Result] = {}
-    for path in sorted(MEASUREMENTS.glob("*.json")):
-        result = msgspec.json.decode(path.read_bytes(), type=Result)
-        if result.name not in found or found[result.name].date <= result.date:
-            found[result.name] = result
-    return list(found.values())
+def newest(names: list[str]) -> list[Result]:
+    """Of each of these benchmarks the newest result in docs/measurements, where other measurements lie too."""
+    kept = {name: sorted(MEASUREMENTS.glob(f"{name}-[0-9][0-9][0-9][0-9]-*.json")) for name in names}
+    return [msgspec.json.decode(paths[-1].read_bytes(), type=Result) for paths in kept.values() if paths]
 
 
-def publish(order: list[str]) -> None:
-    """Put the newest results into docs/benchmarks.md, between its two marks."""
+def publish(names: list[str]) -> None:
+    """Put the newest results of these benchmarks, in this order, into docs/benchmarks.md, between its two marks."""
     page = DOCS / "benchmarks.md"
-    head, _, rest = page.read_text().partition(_BEGIN)
+    page.write_text(renewed(page.read_text(), names))
+
+
+def renewed(page: str, names: list[str]) -> str:
+    """The page with what is between its two marks written anew."""
+    head, _, rest = page.partition(_BEGIN)
     _, _, tail = rest.partition(_END)
-    results = sorted(newest(), key=lambda result: order.index(result.name) if result.name in order else len(order))
-    text = "\n\n".join(_markdown(result) for result in results) or "Nothing has been measured yet."
-    page.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}")
+    text = "\n\n".join(_markdown(result) for result in newest(names)) or "Nothing has been measured yet."
+    return f"{head}{_BEGIN}\n{text}\n{_END}{tail}"
 
 
 def _markdown(result: Result) -> str:

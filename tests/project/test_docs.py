@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from benchmarks import report
+from benchmarks.registry import BENCHMARKS
 from hegemon.cli.app import app
 from hegemon.failpoints import NAMES
 from hegemon.queue.states import FINAL, INITIAL, TRANSITIONS, Event
@@ -163,3 +165,8 @@ async def test_the_readmes_handler_runs_and_refuses_what_does_not_fit(
         misspelt = await one.wait(await one.submit("greet", {"nmae": "Ada"}))
         assert (misspelt["status"], misspelt["attempt"]) == ("failed", 1)
         assert "`nmae`" in misspelt["error"]["message"]
+
+
+def test_the_page_of_benchmarks_shows_the_newest_kept_measurements() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert report.renewed(page, list(BENCHMARKS)) == page
