@@ -59,10 +59,10 @@ GROUP_MAX: Final = 1000
 # After this long between insert and index others may have acted on the job: read it again first.
 _STALE_S: Final = 5.0
 BATCHES_AT_ONCE: Final = 2
-# Beyond this backlog a batch waits PACE times as long as it took, before the next one is written.
+# Beyond this backlog a batch waits PACE times as long as it took. Running jobs keep half of their rate (0.4: a third).
 BACKLOG_MIN: Final = 5_000
-PACE: Final = 0.4
-PACE_S_MAX: Final = 0.25
+PACE: Final = 1.0
+PACE_S_MAX: Final = 0.5
 _BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
 
