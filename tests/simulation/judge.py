@@ -15,6 +15,7 @@
 | unconverged | - | after healing, no one leader within CONVERGED_S (only judged where asked) |
 | needless | calm | the office changed hands though nothing was wrong |
 | two_leaders | terms | two nodes led in one term (only where the algorithm promises that: Raft) |
+| ended | - | a node took itself for another one's twin, or its election could not go on |
 | fault | - | an error that nobody expected reached the event loop |
 """
 
@@ -27,6 +28,9 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.cluster.electors import ElectionFault
+from hegemon.cluster.node import StartError
+from hegemon.cluster.twins import TwinError
 from hegemon.queue.redis import script_text
 from tests.simulation.mongo_store import Change
 
@@ -72,6 +76,14 @@ class Judge:
         if self.tracing:
             told = " ".join(f"{key}={value}" for key, value in more.items())
             self.lines.append(f"{self.now_s:9.4f} {who:<8} {what} {told}".rstrip())
+
+    def ended(self, node: str, error: StartError) -> None:
+        """A node ended by itself. Where a store did not answer at its start, any keeper of services starts it again."""
+        self.say(node, "ended", reason=str(error))
+        self.counts["start errors"] += 1
+        if isinstance(error.__cause__, TwinError | ElectionFault):
+            # There is no second node of its name here, and no cluster that it does not belong to.
+            self.violated("ended", f"{node}: {error}")
 
     def violated(self, kind: str, detail: str) -> None:
         """Note a violation."""

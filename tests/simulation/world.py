@@ -154,8 +154,7 @@ class Host:
             await self.node.run(self.stop)
         except StartError as error:
             # As any keeper of services would: it is started again by whoever starts nodes.
-            self._world.judge.say(self.name, "ended", reason=str(error))
-            self._world.judge.counts["start errors"] += 1
+            self._world.judge.ended(self.name, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             told = "".join(traceback.format_exception(error)[-3:]).replace("\n", " / ")
             self._world.judge.violated("fault", f"{self.name} ended by {told}")
