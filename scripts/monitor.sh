@@ -9,7 +9,10 @@ usage: scripts/monitor.sh [-n SECONDS] [-c COUNT] [URL...]
 
 Asks the nodes at the URLs (default: HEGEMON_URL, else http://127.0.0.1:8080), and those that they know of, every
 SECONDS (default 1), COUNT times (default: until Ctrl-C). At a terminal the screen is drawn anew; piped, each look is
-one line a node. HEGEMON_CURL holds more options for curl, such as "--cacert ca.pem".
+one line a node.
+
+For nodes that want credentials or speak TLS: HEGEMON_TOKEN or HEGEMON_API_KEY, of any role but worker, and
+HEGEMON_CA_FILE, who signed their certificates. HEGEMON_CURL holds more options for curl, such as "--proxy URL".
 HELP
 }
 
@@ -28,6 +31,7 @@ for tool in curl jq; do
     command -v "$tool" >/dev/null 2>&1 || { echo "monitor.sh: needs $tool" >&2 && exit 2; }
 done
 [ $# -gt 0 ] || set -- "${HEGEMON_URL:-http://127.0.0.1:8080}"
+case $1 in https://*) scheme=https:// ;; *) scheme=http ;; esac
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -35,12 +39,43 @@ trap 'exit 130' INT TERM
 last=''
 changes=''
 
-# ask URL: its view of the election in a file of its own, an empty one if it does not answer.
+# What curl is told beside its command line, where everybody on this machine could read a token.
+umask 077
+: >"$work/curlrc"
+token=${HEGEMON_TOKEN:-${HEGEMON_API_KEY:-}}
+[ -z "$token" ] || printf 'header = "Authorization: Bearer %s"\n' "$token" >>"$work/curlrc"
+[ -z "${HEGEMON_CA_FILE:-}" ] || printf 'cacert = "%s"\n' "$HEGEMON_CA_FILE" >>"$work/curlrc"
+
+# ask URL: its view of the election in a file of its own; an empty one if it does not answer, and why in another.
 ask() {
     name=$(printf '%s' "$1" | tr -c 'A-Za-z0-9' _)
-    # shellcheck disable=SC2086 # the options are words
-    curl -fsS -m 1 ${HEGEMON_CURL:-} "$1/api/v1/election" >"$work/$name.view" 2>/dev/null || : >"$work/$name.view"
     printf '%s\n' "$1" >"$work/$name.url"
+    # A token goes only to nodes that are asked as safely as the first.
+    case $1 in "$scheme"*) config=$work/curlrc ;; *) config=/dev/null ;; esac
+    # shellcheck disable=SC2086 # the options are words
+    curl -K "$config" -fsS -m 1 ${HEGEMON_CURL:-} "$1/api/v1/election" >"$work/$name.view" 2>"$work/$name.why" ||
+        : >"$work/$name.view"
+}
+
+# why FILE: what curl said of a node that gave no view.
+why() {
+    case $(cat "$1") in
+    *' 401'*) echo 'no token' ;;
+    *' 403'*) echo 'wrong role' ;;
+    *SSL* | *certificate*) echo 'untrusted' ;;
+    *) echo 'no answer' ;;
+    esac
+}
+
+# advise: what to do about each of these.
+advise() {
+    for file in "$work"/*.why; do why "$file"; done | sort -u | while read -r word; do
+        case $word in
+        'no token') echo 'no token: it wants HEGEMON_TOKEN or HEGEMON_API_KEY, or another one' ;;
+        'wrong role') echo 'wrong role: the token must be of a viewer, a user or an admin' ;;
+        untrusted) echo 'untrusted: HEGEMON_CA_FILE names who signed its certificate' ;;
+        esac
+    done
 }
 
 row='%-14s %-10s %-7s %6s %6s  %-14s %s\n'
@@ -56,14 +91,15 @@ draw() {
                     printf "$row" "$node" "$role" "$active" "$term" "$epoch" "$leader" "$place"
                 done
         else
-            printf "$row" - 'no answer' - - - - "$url"
+            printf "$row" - "$(why "${view%.view}.why")" - - - - "$url"
         fi
     done
+    advise
 }
 
 looks=0
 while [ "$count" -eq 0 ] || [ "$looks" -lt "$count" ]; do
-    rm -f "$work"/*.view "$work"/*.url
+    rm -f "$work"/*.view "$work"/*.url "$work"/*.why
     for url in "$@"; do ask "$url" & done
     wait
     # Whom the nodes know of is asked from now on, too: the one named here may die.
@@ -72,6 +108,7 @@ while [ "$count" -eq 0 ] || [ "$looks" -lt "$count" ]; do
         case " $* " in *" $url "*) ;; *) set -- "$@" "$url" && ask "$url" ;; esac
     done
     now=$(cat "$work"/*.view | jq -rs '[.[] | select(.active)] | max_by(.epoch) | if . then "\(.node_id) leads in epoch \(.epoch)" else "nobody leads" end')
+    [ -n "$(cat "$work"/*.view)" ] || now='no node answers'
     if [ "$now" != "$last" ]; then
         last=$now
         changes="$changes$(date +%H:%M:%S)  $now

@@ -20,7 +20,10 @@ other, and stops it afterwards. Otherwise the clusters run already, and the URLs
   PORT=28080         the first port of --local
   HEGEMON_KILL       for clusters that run already: a command that kills a node, {} is its NODE_ID, such as
                      'docker kill cluster-{}-1'. Without it their leader is not killed
-  HEGEMON_CURL       more options for curl, such as '--cacert ca.pem'
+  HEGEMON_TOKEN      for clusters that want credentials: a token of an admin, who may make a leader step down, or
+                     HEGEMON_API_KEY with a key of that role
+  HEGEMON_CA_FILE    for clusters that speak TLS: who signed their certificates
+  HEGEMON_CURL       more options for curl, such as '--proxy URL'
 
 A row takes about half a minute. If something fails, what the nodes of --local wrote is kept, and where is said.
 
@@ -58,6 +61,14 @@ clean_up() {
 trap 'clean_up' EXIT
 trap 'exit 130' INT TERM
 
+# What curl is told beside its command line, where everybody on this machine could read a token.
+umask 077
+: >"$work/curlrc"
+: >"$work/why"
+token=${HEGEMON_TOKEN:-${HEGEMON_API_KEY:-}}
+[ -z "$token" ] || printf 'header = "Authorization: Bearer %s"\n' "$token" >>"$work/curlrc"
+[ -z "${HEGEMON_CA_FILE:-}" ] || printf 'cacert = "%s"\n' "$HEGEMON_CA_FILE" >>"$work/curlrc"
+
 now_ms() {
     if [ -n "${EPOCHREALTIME:-}" ]; then
         local both=${EPOCHREALTIME/[.,]/}
@@ -72,7 +83,7 @@ api() {
     local body=()
     [ $# -lt 3 ] || body=(-H 'Content-Type: application/json' -d "$3")
     # shellcheck disable=SC2086 # the options are words
-    curl -fsS -m 2 ${HEGEMON_CURL:-} -X "$1" "${body[@]}" "$2" 2>/dev/null
+    curl -K "$work/curlrc" -fsS -m 2 ${HEGEMON_CURL:-} -X "$1" "${body[@]}" "$2" 2>"$work/why"
 }
 
 # active: "NODE EPOCH URL" of the node that is active, by the newest epoch that any node names for itself.
@@ -190,7 +201,11 @@ show() {
 try_cluster() {
     local name=$1 since before before_epoch at later took_down='-' took_kill='-' needless done_jobs third verdict=ok
     : >"$work/ids"
-    read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || { echo "$name: nobody leads" >&2 && failed=1 && return; }
+    read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || {
+        echo "$name: nobody leads; the last that curl said: $(cat "$work/why")" >&2
+        failed=1
+        return
+    }
     third=$((jobs / 3))
     step 'jobs in calm'
     submit $third || verdict='jobs refused'
@@ -208,11 +223,15 @@ try_cluster() {
 
     if [ "$verdict" = ok ] && { [ -n "$started" ] || [ -n "${HEGEMON_KILL:-}" ]; }; then
         sleep 2
-        read -r before before_epoch at < <(active) || true
+        # Just now there may be none.
+        read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || { before='' verdict='nobody leads'; }
         step "kill -9 of $before"
         since=$(now_ms)
-        kill_node "$before"
-        if read -r _ _ _ took_kill < <(successor "$before_epoch" "$since"); then took_kill="$took_kill ms"; else
+        if [ -z "$before" ]; then
+            took_kill=never
+        elif ! kill_node "$before"; then
+            verdict='not killed' took_kill=never
+        elif read -r _ _ _ took_kill < <(successor "$before_epoch" "$since"); then took_kill="$took_kill ms"; else
             verdict='no successor' took_kill=never
         fi
     fi

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -11,13 +11,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hegemon.api import dead_operations, election_operations, job_operations, node_operations
-from hegemon.api.call import Call
+from hegemon.api import (
+    activity_operations,
+    audit_operations,
+    auth_operations,
+    config_operations,
+    dead_operations,
+    election_operations,
+    job_operations,
+    key_operations,
+    node_operations,
+    user_operations,
+)
+from hegemon.api.access import ACCESS
+from hegemon.api.addresses import NO_PROXIES, Proxies
+from hegemon.api.auditing import ApiAuditor
+from hegemon.api.call import Call, join_headers, request_id
+from hegemon.api.legacy import with_twins
 from hegemon.api.openapi import specification
 from hegemon.api.operation import Operation
+from hegemon.api.origins import Origins
+from hegemon.api.principal import IDENTITY
 from hegemon.api.problems import ApiError, reply_to
+from hegemon.api.rate_limits import RateLimits
 from hegemon.api.reply import Reply, ok
-from hegemon.api.resource import Handler, Node, Resource, request_id
+from hegemon.api.resource import Endpoint, Node, Resource
+from hegemon.auth.audit import AuditLog
+from hegemon.auth.identity import Identity
 from hegemon.cluster.ports import Jobs, Observer
 
 TITLE: Final = "Hegemon"
@@ -28,6 +48,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *dead_operations.OPERATIONS,
     *node_operations.OPERATIONS,
     *election_operations.OPERATIONS,
+    *activity_operations.OPERATIONS,
+    *auth_operations.OPERATIONS,
+    *user_operations.OPERATIONS,
+    *key_operations.OPERATIONS,
+    *audit_operations.OPERATIONS,
+    *config_operations.OPERATIONS,
 )
 
 
@@ -50,6 +76,12 @@ def create_app(
     version: str,
     request_bytes_max: int,
     metrics: Callable[[], bytes] | None,
+    limits: RateLimits | None = None,
+    proxies: Proxies = NO_PROXIES,
+    origins: Origins | None = None,
+    identity: Identity | None = None,
+    audit: AuditLog | None = None,
+    config: Callable[[], Mapping[str, str]] | None = None,
 ) -> FastAPI:
     """The API of one node over its two ports.
 
@@ -57,9 +89,22 @@ def create_app(
     `metrics` gives the text of `/metrics`, None leaves that path at 404. There is no `/docs`: FastAPI's pages load
     their scripts from the network, which a node may not have.
     """
-    node = Node(jobs, observer, version, request_bytes_max, metrics)
+    node = Node(
+        jobs,
+        observer,
+        version,
+        request_bytes_max,
+        metrics,
+        limits=limits,
+        proxies=proxies,
+        origins=origins or Origins(),
+        gate=None if identity is None else identity.gate,
+        access=None if identity is None else ACCESS,
+        auditor=None if audit is None else ApiAuditor(audit, OPERATIONS),
+        services={IDENTITY: identity, "audit": audit, "config": config},
+    )
     app = Api(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)
-    resources = _resources(node)
+    resources = with_twins(_resources(node))
     app.router.routes.extend(Route(path, endpoint=resource) for path, resource in resources.items())
     app.fixed = {path: resource for path, resource in resources.items() if "{" not in path}
     app.add_exception_handler(HTTPException, _refusal)
@@ -72,15 +117,19 @@ def create_app(
         del node, call
         return written
 
-    app.router.routes.append(Route(DESCRIPTION_PATH, endpoint=Resource(node, {"GET": openapi})))
+    described = Resource(node, DESCRIPTION_PATH, {"GET": Endpoint(openapi, "openapi")})
+    app.router.routes.append(Route(DESCRIPTION_PATH, endpoint=described))
+    # Unknown paths too: whoever tries them is counted by the limits.
+    app.router.default = Resource(node, "", {})
     return app
 
 
 def _resources(node: Node) -> dict[str, Resource]:
-    by_path: dict[str, dict[str, Handler]] = {}
+    by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.handler
-    return {path: Resource(node, handlers) for path, handlers in by_path.items()}
+        endpoint = Endpoint(operation.handler, operation.name, operation.audited)
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+    return with_twins({path: Resource(node, path, endpoints) for path, endpoints in by_path.items()})
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
@@ -96,6 +145,6 @@ async def _failure(request: Request, error: Exception) -> Response:
 
 
 def _response(request: Request, code: str) -> Response:
-    identity = request_id(request.scope)
+    identity = request_id(join_headers(request.scope["headers"]))
     reply = reply_to(ApiError(code), identity)
     return Response(reply.body, reply.status, {"x-request-id": identity}, reply.content_type.decode())

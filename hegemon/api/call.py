@@ -3,43 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from hegemon.api.problems import ApiError, from_decode_error
+from hegemon.api.reply import Header
+from hegemon.auth.roles import ANONYMOUS, Principal
 
 Scope = Any  # what starlette.types has: MutableMapping[str, Any]; spelled out nowhere in ASGI itself
 T = TypeVar("T")
 
+# Set in a scope whose request the server cuts off because it takes too long: "body" or "answer".
+OVERTIME: Final = "hegemon.overtime"
+# In a scope: the request's place among all that are under way (`connections.Slot`).
+SLOT: Final = "hegemon.slot"
+
 _QUERY_FIELDS_MAX: Final = 20
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.\-]{1,64}")
 
 
 class ClientGone(Exception):
     """The client hung up before its answer: there is nobody to tell."""
 
 
+class Told(Protocol):
+    """A limit that callers are told of."""
+
+    def headers(self, full_in_s: float) -> tuple[Header, ...]: ...
+
+
 class Call:
-    """A request. `body_bytes_max` bounds what is ever held of its body."""
+    """A request. `body_bytes_max` bounds what is ever held of its body.
 
-    __slots__ = ("_receive", "body_bytes_max", "request_id", "scope")
+    `headers`: by name in lower case; several of one name are joined by commas (RFC 9110, 5.2). `request_id`: the
+    caller's X-Request-ID if it is a plain word of at most 64 characters, else a new one of 64 random bits. The pipeline
+    of `Resource` sets `address` (whose request this is, as text) and `principal` before a handler sees them.
+    `reply_headers` go out with whatever is answered, and so do those of the limit that was asked last. `noted` is for
+    the audit: what a handler says about its work.
+    """
 
-    def __init__(self, scope: Scope, receive: Any, request_id: str, body_bytes_max: int) -> None:
+    __slots__ = (
+        "_receive",
+        "address",
+        "body_bytes_max",
+        "headers",
+        "limited",
+        "noted",
+        "principal",
+        "reply_headers",
+        "request_id",
+        "scope",
+    )
+
+    def __init__(self, scope: Scope, receive: Any, body_bytes_max: int) -> None:
         self.scope = scope
-        self.request_id = request_id
         self.body_bytes_max = body_bytes_max
         self._receive = receive
+        self.headers: dict[bytes, bytes] = join_headers(scope["headers"])
+        self.request_id = request_id(self.headers)
+        self.address = ""
+        self.principal: Principal = ANONYMOUS
+        self.reply_headers: tuple[Header, ...] = ()
+        self.limited: tuple[Told, float] | None = None
+        self.noted: dict[str, Any] | None = None
 
     def header(self, name: bytes) -> str | None:
-        """The value of a header, `name` in lower case; several of one name are joined by commas (RFC 9110, 5.2)."""
-        found = [value for key, value in self.scope["headers"] if key == name]
-        if not found:
-            return None
-        text: str = (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
-        return text
+        """The value of a header, `name` in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def credential(self) -> bytes | None:
+        """What the caller shows: the token after `Authorization: Bearer`, or the header X-API-Key. Another scheme, or
+        both headers at once, is a credential that nobody accepts."""
+        shown, key = self.headers.get(b"authorization"), self.headers.get(b"x-api-key")
+        if shown is None:
+            return key
+        if key is not None:
+            return b""
+        if shown[:7] == b"Bearer ":
+            return shown[7:]
+        return shown[7:].strip() if shown[:7].lower() == b"bearer " else b""
+
+    def note(self, **details: Any) -> None:
+        """Say something for the audit's entry of this request: `target`, and small details without secrets."""
+        self.noted = {**(self.noted or {}), **details}
 
     def path_value(self, name: str) -> str:
         """What stood in the path for `{name}`."""
@@ -73,22 +126,26 @@ class Call:
         announced = self.header(b"content-length")
         if announced is not None and (len(announced) > 15 or int(announced) > self.body_bytes_max):
             raise self._too_large()
+        slot = self.scope.get(SLOT)
+        if announced is not None and slot is not None and len(announced) > 4:
+            slot.hold(int(announced))
         chunk, more = await self._chunk()
         if not more:
             if len(chunk) > self.body_bytes_max:
                 raise self._too_large()
             return chunk
-        chunks, size = [chunk], len(chunk)
+        # In one buffer: a thousand chunks of a byte would cost far more memory than what they hold.
+        body = bytearray(chunk)
         # A chunked body announces nothing: what counts is what has come.
-        while more:
-            if size > self.body_bytes_max:
+        while True:
+            if len(body) > self.body_bytes_max:
                 raise self._too_large()
+            if announced is None and slot is not None:
+                slot.hold(len(body))
+            if not more:
+                return bytes(body)
             chunk, more = await self._chunk()
-            chunks.append(chunk)
-            size += len(chunk)
-        if size > self.body_bytes_max:
-            raise self._too_large()
-        return b"".join(chunks)
+            body += chunk
 
     async def json(self, decoder: msgspec.json.Decoder[T], *, code: str) -> T:
         """The body, decoded; `code` for a wrong shape, `malformed_json`, `unsupported_media_type`, `body_too_large`."""
@@ -106,6 +163,9 @@ class Call:
 
     async def unless_client_leaves(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which is cancelled when the client hangs up first (then `ClientGone`)."""
+        slot = self.scope.get(SLOT)
+        if slot is not None:
+            slot.rest()
         task = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(self._left())
         try:
@@ -149,3 +209,19 @@ class Call:
             raise ApiError(
                 "unsupported_media_type", "send the body without a Content-Encoding", field="Content-Encoding"
             )
+
+
+def join_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; several of one name are joined by commas, in their order."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found.clear()
+        for name, value in pairs:
+            found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def request_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's X-Request-ID if it is a plain word of at most 64 characters, else a new one of 64 random bits."""
+    given = headers.get(b"x-request-id")
+    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()

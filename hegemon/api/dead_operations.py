@@ -44,7 +44,7 @@ async def list_dead(node: Node, call: Call) -> Reply:
     which = JobFilter(
         status=Status.FAILED.value, type=parameters.name(query, "type"), queue=parameters.name(query, "queue")
     )
-    return await list_page(node, which, query)
+    return await list_page(node, call, which, query)
 
 
 async def requeue_dead(node: Node, call: Call) -> Reply:
@@ -60,10 +60,16 @@ async def purge_dead(node: Node, call: Call) -> Reply:
 async def _act(call: Call, action: Callable[[DeadFilter], Awaitable[int]]) -> Reply:
     call.query(frozenset())
     which = _filter(await call.json(_SELECTION, code="invalid_parameter"))
+    if call.principal.queues is not None:
+        which = msgspec.structs.replace(which, queues=call.principal.queues)
     # No id of the list could be one: the port would take an empty list for "any".
     if which.ids is not None and not which.ids:
         return ok(Count(0))
-    return ok(Count(await action(which)))
+    chosen = {name: value for name in ("type", "queue") if (value := getattr(which, name)) is not None}
+    call.note(target=" ".join(which.ids or ()) or " ".join(chosen.values()) or "all", **chosen)
+    count = await action(which)
+    call.note(count=count)
+    return ok(Count(count))
 
 
 def _filter(selection: DeadSelection) -> DeadFilter:
@@ -106,6 +112,7 @@ OPERATIONS: Final = (
         problems=_ACT_PROBLEMS,
         body=DeadSelection,
         body_examples=SELECTIONS,
+        audited=True,
     ),
     Operation(
         "POST",
@@ -118,5 +125,6 @@ OPERATIONS: Final = (
         problems=_ACT_PROBLEMS,
         body=DeadSelection,
         body_examples=SELECTIONS,
+        audited=True,
     ),
 )

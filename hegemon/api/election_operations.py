@@ -51,6 +51,7 @@ async def step_down(node: Node, call: Call) -> Reply:
     # A bare POST means the defaults; whoever sends a body sends JSON.
     bare = call.header(b"transfer-encoding") is None and call.header(b"content-length") in (None, "0")
     wanted = StepDown() if bare else await call.json(_STEP_DOWN, code="invalid_parameter")
+    call.note(pause=f"{wanted.pause:g} s")
     if await node.observer.step_down(wanted.pause):
         return Reply(202, encode(_shown(node.observer.election())))
     leader = await node.observer.leader()
@@ -101,5 +102,6 @@ OPERATIONS: Final = (
         body=StepDown,
         body_required=False,
         body_examples=examples.STEP_DOWNS,
+        audited=True,
     ),
 )

@@ -1,6 +1,7 @@
-"""Writes what is generated from the API: `python -m hegemon.api.export docs` makes `openapi.json` and `api.md` there.
+"""Writes what is generated from the API: `python -m hegemon.api.export docs` makes `openapi.json` and `api.md`, and the
+table of access in `security.md`.
 
-A test holds both files against the code.
+Tests hold them against the code.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from hegemon.api.access import access_table
 from hegemon.api.app import OPERATIONS, TITLE
 from hegemon.api.openapi import specification
 from hegemon.api.problems import TABLE
@@ -35,6 +37,9 @@ Every error is `application/problem+json` (RFC 9457): `type` (a path on the node
 Where *Retry-After* is marked, the same request may succeed later, and the header says in how many seconds.
 """
 
+_ACCESS: Final = "<!-- access: written from hegemon.api.access; python -m hegemon.api.export docs -->"
+_ACCESS_END: Final = "<!-- /access -->"
+
 
 def openapi_json() -> str:
     """The content of `docs/openapi.json`."""
@@ -53,11 +58,20 @@ def api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def security_page(written: str) -> str:
+    """`docs/security.md` with the table of access as the code has it; the rest of the page is written by hand."""
+    before, _, rest = written.partition(_ACCESS)
+    return f"{before}{_ACCESS}\n{access_table()}{_ACCESS_END}{rest.partition(_ACCESS_END)[2]}"
+
+
 def main(folder: Path) -> None:
-    """Write both files into `folder`."""
+    """Write the files into `folder`."""
     folder.mkdir(exist_ok=True)
     (folder / "openapi.json").write_text(openapi_json(), encoding="utf-8")
     (folder / "api.md").write_text(api_page(), encoding="utf-8")
+    security = folder / "security.md"
+    if security.exists():
+        security.write_text(security_page(security.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,19 @@ together.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
+from hegemon.api.addresses import Proxies
 from hegemon.api.app import create_app
+from hegemon.api.origins import Origins
+from hegemon.api.rate_limits import rate_limits
 from hegemon.api.server import ApiServer, metrics_app
+from hegemon.api.tls import ServerTls, TlsFiles
 from hegemon.cluster.ports import Jobs, Observer
-from hegemon.cluster.settings import ServerSettings
+from hegemon.cluster.protection import Protection
+from hegemon.cluster.settings import Settings, TlsSettings
 from hegemon.version import VERSION
 
 METRICS_GRACE_S: Final = 1.0
@@ -19,24 +25,39 @@ METRICS_GRACE_S: Final = 1.0
 class HttpFrontend:
     """Serves `jobs` and `observer` on SERVER_PORT, and the metrics also on METRICS_PORT unless that is 0."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
+        """Raises TlsError when the files of the certificate cannot be used."""
         self._settings = settings
+        self.tls = server_tls(settings.tls)
         self._servers: list[ApiServer] = []
-        scheme = "https" if settings.tls_enabled else "http"
-        self.url = f"{scheme}://{settings.server_host}:{settings.server_port}"
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://{settings.server.server_host}:{settings.server.server_port}"
 
-    async def start(self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None) -> None:
-        """Listen. Raises OSError with a sentence when a port cannot be had."""
-        server = self._settings
-        app = create_app(jobs, observer, version=VERSION, request_bytes_max=server.max_request_size, metrics=metrics)
-        tls = (server.tls_cert_file, server.tls_key_file) if server.tls_enabled else (None, None)
-        api = ApiServer(
-            app,
-            host=server.server_host,
-            port=server.server_port,
-            tls_cert_file=None if tls[0] is None else str(tls[0]),
-            tls_key_file=None if tls[1] is None else str(tls[1]),
+    async def start(
+        self,
+        jobs: Jobs,
+        observer: Observer,
+        metrics: Callable[[], bytes] | None,
+        protection: Protection | None = None,
+    ) -> None:
+        """Listen. Without `protection` everybody may do everything. OSError with a sentence when a port cannot be
+        had.
+        """
+        server, limits = self._settings.server, self._settings.limits
+        app = create_app(
+            jobs,
+            observer,
+            version=VERSION,
+            request_bytes_max=server.max_request_size,
+            metrics=metrics,
+            limits=rate_limits(limits, authenticated=protection is not None, clock=time.monotonic),
+            proxies=Proxies(limits.trusted_proxies),
+            origins=Origins(limits.cors_origins, open_node=protection is None),
+            identity=None if protection is None else protection.identity,
+            audit=None if protection is None else protection.audit,
+            config=self._settings.public,
         )
+        api = ApiServer(app, host=server.server_host, port=server.server_port, tls=self.tls, limits=limits)
         await api.start()
         self._servers.append(api)
         self.url = api.url
@@ -45,8 +66,23 @@ class HttpFrontend:
             await only_metrics.start()
             self._servers.append(only_metrics)
 
+    @property
+    def certificate_ends_s(self) -> float | None:
+        """When the API's certificate ends, in seconds since 1970; None without TLS."""
+        return None if self.tls is None else self.tls.certificate.not_after.timestamp()
+
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, answer what is under way within the grace, close."""
         for server in self._servers:
             await server.stop(grace_s if server is self._servers[0] else METRICS_GRACE_S)
         self._servers.clear()
+
+
+def server_tls(settings: TlsSettings) -> ServerTls | None:
+    """The TLS of these settings; None where it is off. Raises TlsError."""
+    if not settings.tls_enabled or settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    files = TlsFiles(
+        settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file, settings.tls_client_auth
+    )
+    return ServerTls(files)

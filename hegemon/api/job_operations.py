@@ -10,7 +10,7 @@ from hegemon.api import parameters
 from hegemon.api.call import Call
 from hegemon.api.examples import BATCH, ID, JOB, JOB_DONE, SUBMISSIONS
 from hegemon.api.operation import BODY_PROBLEMS, STORE_PROBLEMS, Answer, Operation
-from hegemon.api.principal import principal
+from hegemon.api.principal import may_submit, may_touch, principal
 from hegemon.api.problems import ApiError
 from hegemon.api.reply import Reply, encode, ok
 from hegemon.api.resource import Node
@@ -22,6 +22,7 @@ from hegemon.queue.jobs import NewJob
 from hegemon.queue.states import Status
 
 JOBS: Final = "/api/v1/jobs"
+REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 
 class NewJobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,12 +42,13 @@ async def submit(node: Node, call: Call) -> Reply:
     call.query(_NO_PARAMETERS)
     key = parameters.idempotency_key(call)
     job = await call.json(_NEW_JOB, code="invalid_job")
+    may_submit(call, job.queue)
     submitted = await node.jobs.submit(job, scope=principal(call), idempotency_key=key)
     body = encode(Accepted(submitted.id, await _status(node, job, submitted)))
     location = (b"location", f"{JOBS}/{submitted.id}".encode())
     if submitted.created:
         return Reply(201, body, headers=(location,))
-    return Reply(200, body, headers=(location, (b"idempotency-replayed", b"true")))
+    return Reply(200, body, headers=(location, REPLAYED))
 
 
 async def _status(node: Node, job: NewJob, submitted: Submitted) -> str:
@@ -62,18 +64,22 @@ async def _status(node: Node, job: NewJob, submitted: Submitted) -> str:
 async def submit_batch(node: Node, call: Call) -> Reply:
     """POST /api/v1/jobs/batch"""
     call.query(_NO_PARAMETERS)
-    if call.header(b"idempotency-key") is not None:
-        # Taking it and not keeping its promise would be worse than refusing it.
-        raise ApiError("invalid_parameter", "is for single jobs; a batch takes none", field="Idempotency-Key")
+    key = parameters.idempotency_key(call)
     batch = await call.json(_NEW_JOBS, code="invalid_job")
-    ids = await node.jobs.submit_batch(batch.jobs, scope=principal(call))
-    return Reply(201, encode(AcceptedBatch(ids)))
+    for place, job in enumerate(batch.jobs):
+        may_submit(call, job.queue, f"jobs[{place}].queue")
+    submitted = await node.jobs.submit_batch(batch.jobs, scope=principal(call), idempotency_key=key)
+    body = encode(AcceptedBatch(submitted.ids))
+    return Reply(201, body) if submitted.created else Reply(200, body, headers=(REPLAYED,))
 
 
 async def get_job(node: Node, call: Call) -> Reply:
     """GET /api/v1/jobs/{id}"""
     call.query(_NO_PARAMETERS)
-    return ok(job_view(await node.jobs.get(_job_id(call))))
+    job = await node.jobs.get(_job_id(call))
+    if not call.principal.may_use(job.queue):
+        raise JobNotFound
+    return ok(job_view(job))
 
 
 async def list_jobs(node: Node, call: Call) -> Reply:
@@ -85,11 +91,13 @@ async def list_jobs(node: Node, call: Call) -> Reply:
         queue=parameters.name(query, "queue"),
         tag=parameters.tag(query),
     )
-    return await list_page(node, which, query)
+    return await list_page(node, call, which, query)
 
 
-async def list_page(node: Node, which: JobFilter, query: dict[str, str]) -> Reply:
-    """A page of `which`, by the query's `limit` and `cursor`."""
+async def list_page(node: Node, call: Call, which: JobFilter, query: dict[str, str]) -> Reply:
+    """A page of `which` as far as it is the caller's business, by the query's `limit` and `cursor`."""
+    if call.principal.queues is not None:
+        which = msgspec.structs.replace(which, queues=call.principal.queues)
     limit, cursor = parameters.limit(query), parameters.cursor(query)
     try:
         page = await node.jobs.list(which, limit=limit, cursor=cursor)
@@ -102,27 +110,33 @@ async def list_page(node: Node, which: JobFilter, query: dict[str, str]) -> Repl
 async def delete_job(node: Node, call: Call) -> Reply:
     """DELETE /api/v1/jobs/{id}"""
     call.query(_NO_PARAMETERS)
-    await node.jobs.delete(_job_id(call))
+    await node.jobs.delete(await _own_job(node, call))
     return Reply(204)
 
 
 async def cancel_job(node: Node, call: Call) -> Reply:
     """POST /api/v1/jobs/{id}/cancel"""
     call.query(_NO_PARAMETERS)
-    return ok(job_view(await node.jobs.cancel(_job_id(call))))
+    return ok(job_view(await node.jobs.cancel(await _own_job(node, call))))
 
 
 async def retry_job(node: Node, call: Call) -> Reply:
     """POST /api/v1/jobs/{id}/retry"""
     call.query(_NO_PARAMETERS)
-    return ok(job_view(await node.jobs.retry(_job_id(call))))
+    return ok(job_view(await node.jobs.retry(await _own_job(node, call))))
 
 
 async def wait_for_job(node: Node, call: Call) -> Reply:
     """GET /api/v1/jobs/{id}/wait"""
     timeout_s = parameters.timeout_s(call.query({"timeout"}))
-    waiting = node.jobs.wait(_job_id(call), timeout_s=timeout_s)
+    waiting = node.jobs.wait(await _own_job(node, call), timeout_s=timeout_s)
     return ok(job_view(await call.unless_client_leaves(waiting)))
+
+
+async def _own_job(node: Node, call: Call) -> str:
+    job_id = _job_id(call)
+    await may_touch(node, call, job_id)
+    return job_id
 
 
 def _job_id(call: Call) -> str:
@@ -133,6 +147,8 @@ def _job_id(call: Call) -> str:
 
 
 _LOCATION: Final = {"Location": "The job's path."}
+_REPLAYED: Final = {"Idempotency-Replayed": "`true`."}
+_KEY_PROBLEMS: Final = ("idempotency_key_reused", "idempotency_key_in_flight")
 _ONE: Final = (parameters.JOB_ID,)
 _ONE_PROBLEMS: Final = ("job_not_found", "invalid_parameter", *STORE_PROBLEMS)
 _CHANGE_PROBLEMS: Final = (*_ONE_PROBLEMS, "job_state_conflict", "outcome_unknown")
@@ -164,12 +180,12 @@ OPERATIONS: Final = (
                 "This Idempotency-Key was used before with the same body: this is the job of then.",
                 Accepted,
                 {"id": ID, "status": "completed"},
-                {**_LOCATION, "Idempotency-Replayed": "`true`."},
+                {**_LOCATION, **_REPLAYED},
             ),
         ),
         "Answered once the job is durable: from then on it survives the crash of any process.",
         (parameters.IDEMPOTENCY_KEY,),
-        (*_SUBMIT_PROBLEMS, "idempotency_key_reused", "idempotency_key_in_flight"),
+        (*_SUBMIT_PROBLEMS, *_KEY_PROBLEMS),
         NewJob,
         SUBMISSIONS,
     ),
@@ -180,9 +196,20 @@ OPERATIONS: Final = (
         "jobs",
         "Submit many jobs, all or none",
         submit_batch,
-        (Answer(201, "All jobs are stored.", AcceptedBatch, {"ids": [ID]}),),
-        "One wrong job refuses the batch; `field` says which, as `jobs[3].priority`.",
-        problems=(*_SUBMIT_PROBLEMS, "batch_too_large"),
+        (
+            Answer(201, "All jobs are stored.", AcceptedBatch, {"ids": [ID]}),
+            Answer(
+                200,
+                "This Idempotency-Key was used before with the same body: these are the jobs of then.",
+                AcceptedBatch,
+                {"ids": [ID]},
+                _REPLAYED,
+            ),
+        ),
+        "One wrong job refuses the batch; `field` says which, as `jobs[3].priority`. The key stands for the whole "
+        "batch and is kept as long as its first job.",
+        parameters=(parameters.IDEMPOTENCY_KEY,),
+        problems=(*_SUBMIT_PROBLEMS, *_KEY_PROBLEMS, "batch_too_large"),
         body=NewJobs,
         body_examples=BATCH,
     ),
@@ -226,6 +253,7 @@ OPERATIONS: Final = (
         "A live job is refused with 409: cancel it first.",
         _ONE,
         _CHANGE_PROBLEMS,
+        audited=True,
     ),
     Operation(
         "POST",
@@ -237,6 +265,7 @@ OPERATIONS: Final = (
         (Answer(200, "The job.", JobView, {**JOB, "status": "cancelled"}),),
         parameters=_ONE,
         problems=_CHANGE_PROBLEMS,
+        audited=True,
     ),
     Operation(
         "POST",
@@ -248,6 +277,7 @@ OPERATIONS: Final = (
         (Answer(200, "The job, pending again.", JobView, JOB),),
         parameters=_ONE,
         problems=_CHANGE_PROBLEMS,
+        audited=True,
     ),
     Operation(
         "GET",

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.api.access import ACCESS
 from hegemon.api.dead_operations import DeadSelection
 from hegemon.api.election_operations import StepDown
 from hegemon.api.job_operations import NewJobs
-from hegemon.api.operation import ALWAYS, Answer, Operation
+from hegemon.api.operation import ALWAYS, CHANGES_ALWAYS, Answer, Operation
 from hegemon.api.parameters import Parameter
 from hegemon.api.problems import TABLE, Problem, ProblemType
 from hegemon.queue.jobs import PRIORITIES, PRIORITY_MAX, NewJob
@@ -19,7 +20,20 @@ DESCRIPTION: Final = (
     "Background jobs on a cluster that elects its own leader. Any node answers. "
     "Errors are `application/problem+json` (RFC 9457) with a stable `code`; every answer carries `X-Request-ID`."
 )
+SECURITY_SCHEMES: Final = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of /auth/login, a service token, or an API key.",
+    },
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+# What every operation that needs a credential may answer, on a node with authentication.
+GUARDED: Final = ("unauthenticated", "token_expired", "forbidden", "store_unavailable")
 _REF: Final = "#/components/schemas/{name}"
+_EXAMPLE: Final = "#/components/examples/{name}"
+_RESPONSE: Final = "#/components/responses/{name}"
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
 _REQUEST_ID: Final = "X-Request-ID"
@@ -66,7 +80,12 @@ def specification(operations: Iterable[Operation], *, title: str, version: str) 
         "servers": [{"url": "/"}],
         "tags": [{"name": group} for group in dict.fromkeys(operation.group for operation in operations)],
         "paths": paths,
-        "components": {"schemas": _schemas(operations)},
+        "components": {
+            "schemas": _schemas(operations),
+            "examples": {code: {"value": _problem_example(code, kind)} for code, kind in TABLE.items()},
+            "responses": {_name(codes): _problem(codes) for codes in _by_status(ALWAYS).values()},
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
 
 
@@ -78,6 +97,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.description:
         described["description"] = operation.description
+    access = ACCESS[operation.method, operation.path]
+    described["security"] = [] if access.public else [{name: []} for name in SECURITY_SCHEMES]
+    if not access.public:
+        described["x-roles"] = sorted(access.roles)
     if operation.parameters:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
@@ -88,11 +111,28 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "content": {_JSON: {"schema": schema, "examples": examples}},
         }
     described["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}
-    by_status: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*operation.problems, *ALWAYS)):
-        by_status.setdefault(TABLE[code].status, []).append(code)
-    described["responses"].update((str(status), _problem(by_status[status])) for status in sorted(by_status))
+    guarded = () if access.public else GUARDED
+    changes = () if operation.method == "GET" else CHANGES_ALWAYS
+    by_status = _by_status((*operation.problems, *guarded, *changes, *ALWAYS))
+    everywhere = _by_status(ALWAYS)
+    for status, codes in sorted(by_status.items()):
+        shared = codes == everywhere.get(status)
+        described["responses"][str(status)] = (
+            {"$ref": _RESPONSE.format(name=_name(codes))} if shared else _problem(codes)
+        )
     return described
+
+
+def _by_status(codes: Iterable[str]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        found.setdefault(TABLE[code].status, []).append(code)
+    return found
+
+
+def _name(codes: list[str]) -> str:
+    """`too_many_connections` is TooManyConnections."""
+    return "Or".join(code.title().replace("_", "") for code in codes)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -123,15 +163,20 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def _problem(codes: list[str]) -> dict[str, Any]:
     kinds = {code: TABLE[code] for code in codes}
     headers = {_REQUEST_ID: _header("The request's id.")}
+    if 401 in {kind.status for kind in kinds.values()}:
+        headers["WWW-Authenticate"] = _header("`Bearer`, with `error` when a credential was sent.")
     if any(kind.retry for kind in kinds.values()):
         headers[_RETRY_AFTER] = _header("Whole seconds after which it is worth another try.")
+    if "rate_limited" in codes:
+        headers["RateLimit-Policy"] = _header("How many requests (`q`) in how many seconds (`w`), by limit.")
+        headers["RateLimit"] = _header("How many are left (`r`) of the last limit, and when all are back (`t`).")
     return {
         "description": " / ".join(f"{kind.title} (`{code}`)" for code, kind in kinds.items()),
         "headers": headers,
         "content": {
             _PROBLEM: {
                 "schema": {"$ref": _REF.format(name=Problem.__name__)},
-                "examples": {code: {"value": _problem_example(code, kind)} for code, kind in kinds.items()},
+                "examples": {code: {"$ref": _EXAMPLE.format(name=code)} for code in kinds},
             }
         },
     }
@@ -155,6 +200,7 @@ def _header(description: str) -> dict[str, Any]:
 
 def _schemas(operations: tuple[Operation, ...]) -> dict[str, Any]:
     shapes: list[Any] = [Problem, DeadSelection, StepDown, _without_raw(NewJob)]
+    shapes += [one.body for one in operations if one.body not in (None, NewJob, NewJobs)]
     shapes += [
         answer.shape
         for operation in operations
@@ -174,9 +220,10 @@ def _schemas(operations: tuple[Operation, ...]) -> dict[str, Any]:
     for name, meaning in _DEAD_FIELDS.items():
         schemas[DeadSelection.__name__]["properties"][name]["description"] = meaning
     schemas["JobView"]["properties"]["payload"] = {"type": "object", "description": "The handler's arguments by name."}
-    for field, schema in schemas["JobView"]["properties"].items():
-        if field.endswith("_at"):
-            _as_time(schema)
+    for name in ("JobView", "UserView", "KeyView", "CreatedKey", "TokenPair", "TokenView"):
+        for field, schema in schemas.get(name, {"properties": {}})["properties"].items():
+            if field.endswith("_at"):
+                _as_time(schema)
     schemas[NewJobs.__name__] = {
         "title": NewJobs.__name__,
         "description": "A batch: all of its jobs are accepted, or none. MAX_BATCH_SIZE bounds it.",

@@ -9,8 +9,20 @@ from typing import Any, Literal
 from hegemon.api.parameters import Parameter
 from hegemon.api.resource import Handler
 
-# What every operation may answer.
-ALWAYS = ("stopping", "internal_error")
+# What every operation may answer, before its handler is asked or in its place: the pipeline's own answers.
+ALWAYS = (
+    "malformed_request",
+    "request_timeout",
+    "misdirected_request",
+    "rate_limited",
+    "headers_too_large",
+    "internal_error",
+    "overloaded",
+    "too_many_connections",
+    "stopping",
+)
+# And every one that changes something: another site's page asks, or the request is cut off.
+CHANGES_ALWAYS = ("forbidden", "outcome_unknown")
 # What every operation that asks a store may answer.
 STORE_PROBLEMS = ("store_unavailable",)
 # What every operation with a body may answer; the code for a wrong shape is the operation's own.
@@ -30,9 +42,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `problems` are codes of the table; those of `ALWAYS` are understood."""
+    """One method of one path. `problems` are codes of the table; those of `ALWAYS` and `CHANGES_ALWAYS` are
+    understood."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     name: str
     group: str
@@ -45,3 +58,5 @@ class Operation:
     body: type[Any] | None = None
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     body_required: bool = True
+    # Its outcomes go to the audit log.
+    audited: bool = False

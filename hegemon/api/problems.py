@@ -1,6 +1,6 @@
 """Every error that the API answers, in one table: stable code -> status and title, sent as RFC 9457 problem+json.
 
-A test holds the table against `hegemon.queue.errors`, and `docs/api.md` is written from it.
+A test holds the table against `hegemon.queue.errors` and `hegemon.auth.errors`, and `docs/api.md` is written from it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from hegemon.api.reply import PROBLEM, Header, Reply, encode
+from hegemon.auth.errors import AuthError, InvalidCredentials, InvalidUser, Unauthenticated
 from hegemon.queue.errors import InvalidJob, JobStateConflict, QueueError
 
 DETAIL_MAX: Final = 500
@@ -31,11 +32,34 @@ class ProblemType:
 
 TABLE: Final[dict[str, ProblemType]] = {
     "malformed_json": ProblemType(400, "Malformed JSON", "The body is empty or is not JSON in UTF-8."),
+    "malformed_request": ProblemType(
+        400, "Malformed request", "What came is not HTTP/1.1. The connection is closed after the answer."
+    ),
+    "unauthenticated": ProblemType(
+        401,
+        "Not authenticated",
+        "The request has no credential, or one that is not accepted: log in under /auth/login, or send an API key.",
+    ),
+    "token_expired": ProblemType(
+        401, "Token expired", "The token was good once: refresh it under /auth/refresh, or log in again."
+    ),
+    "invalid_credentials": ProblemType(
+        401, "Wrong name or password", "The name or the password is wrong, or the account is disabled."
+    ),
+    "forbidden": ProblemType(
+        403, "Forbidden", "The caller is known, and its role or its queues do not allow this operation."
+    ),
     "not_found": ProblemType(404, "No such path", "Nothing is served under this path."),
     "job_not_found": ProblemType(404, "No such job", "There is no job with this id: it never was, or it was removed."),
+    "user_not_found": ProblemType(404, "No such user", "There is no user of this name."),
+    "key_not_found": ProblemType(404, "No such API key", "There is no API key with this id."),
     "method_not_allowed": ProblemType(
         405, "Method not allowed", "The path exists; the header Allow lists its methods."
     ),
+    "request_timeout": ProblemType(
+        408, "Request timed out", "The request's head or body did not arrive in time, or its handler took too long."
+    ),
+    "user_exists": ProblemType(409, "User exists", "There is a user of this name already."),
     "job_state_conflict": ProblemType(
         409,
         "The job's state does not allow this",
@@ -49,6 +73,9 @@ TABLE: Final[dict[str, ProblemType]] = {
     "idempotency_key_in_flight": ProblemType(
         409, "Idempotency key in use", "A request with this key is still being processed.", retry=True
     ),
+    "precondition_failed": ProblemType(
+        412, "Changed meanwhile", "If-Match names another state than the present one: read it again."
+    ),
     "body_too_large": ProblemType(
         413, "Request body too large", "The body is larger than MAX_REQUEST_SIZE. It is not read to its end."
     ),
@@ -56,6 +83,12 @@ TABLE: Final[dict[str, ProblemType]] = {
     "batch_too_large": ProblemType(413, "Batch too large", "The batch holds more jobs than MAX_BATCH_SIZE."),
     "unsupported_media_type": ProblemType(
         415, "Unsupported media type", "Bodies are `application/json`, in UTF-8, without a Content-Encoding."
+    ),
+    "misdirected_request": ProblemType(
+        421,
+        "Not this node's name",
+        "A node without authentication answers only to addresses, localhost and names without a dot: a web page could "
+        "otherwise take it for its own site.",
     ),
     "invalid_job": ProblemType(
         422,
@@ -68,12 +101,32 @@ TABLE: Final[dict[str, ProblemType]] = {
     "idempotency_key_reused": ProblemType(
         422, "Idempotency key reused", "The key was used before by this caller, with another body."
     ),
+    "invalid_user": ProblemType(
+        422, "Invalid user or key", "The JSON does not describe an acceptable user, key or token. `field` names where."
+    ),
+    "precondition_required": ProblemType(
+        428, "Precondition required", "A change needs If-Match with the ETag that reading it gave."
+    ),
+    "rate_limited": ProblemType(429, "Rate limited", "This caller or address asks more often than it may.", retry=True),
+    "login_throttled": ProblemType(
+        429, "Too many failed logins", "Logins for this name or from this address must wait.", retry=True
+    ),
     "queue_full": ProblemType(429, "Queue full", "The queue holds MAX_QUEUE_DEPTH jobs.", retry=True),
+    "headers_too_large": ProblemType(
+        431, "Headers too large", "The request's line or its headers are longer or more than a node reads."
+    ),
     "internal_error": ProblemType(
         500, "Internal error", "A fault of Hegemon's own. The log has the rest under the request id."
     ),
     "overloaded": ProblemType(
-        503, "Overloaded", "More submissions wait for their write than SUBMIT_BUFFER allows.", retry=True
+        503,
+        "Overloaded",
+        "More submissions wait for their write than SUBMIT_BUFFER allows, or more requests are under way than "
+        "MAX_REQUESTS allows. Nothing was done.",
+        retry=True,
+    ),
+    "too_many_connections": ProblemType(
+        503, "Too many connections", "The node has MAX_CONNECTIONS connections open.", retry=True
     ),
     "store_unavailable": ProblemType(
         503, "Store unavailable", "MongoDB or Redis does not answer, or the index is being rebuilt.", retry=True
@@ -101,6 +154,8 @@ INTERNAL: Final[dict[str, str]] = {
     "wrong_store": "internal_error",
     "index_refused": "store_unavailable",
     "fenced": "store_unavailable",
+    "auth_error": "internal_error",
+    "auth_settings": "internal_error",
 }
 
 
@@ -138,6 +193,19 @@ def from_queue_error(error: QueueError) -> ApiError:
     named = error.field if isinstance(error, InvalidJob) else None
     extensions = {"job_status": error.status} if isinstance(error, JobStateConflict) else {}
     return ApiError(error.code, str(error), field=named, retry_after_s=error.retry_after_s, extensions=extensions)
+
+
+def from_auth_error(error: AuthError, *, sent: bool = False) -> ApiError:
+    """The problem of a refusal. `sent`: the request carried a credential, which the challenge then calls invalid."""
+    public = INTERNAL.get(error.code)
+    if public is not None:
+        return ApiError(public)
+    named = error.field if isinstance(error, InvalidUser) else None
+    headers: tuple[Header, ...] = ()
+    if isinstance(error, (Unauthenticated, InvalidCredentials)):
+        challenge = b'Bearer realm="hegemon", error="invalid_token"' if sent else b'Bearer realm="hegemon"'
+        headers = ((b"www-authenticate", challenge),)
+    return ApiError(error.code, str(error), field=named, headers=headers, retry_after_s=error.retry_after_s)
 
 
 def reply_to(error: ApiError, request_id: str) -> Reply:

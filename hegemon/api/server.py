@@ -6,17 +6,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 
+from hegemon.api.connections import Crowd, HttpConnection
+from hegemon.api.handshakes import TlsListener
 from hegemon.api.node_operations import METRICS_TYPE
+from hegemon.api.open_files import room_for
+from hegemon.api.security_headers import security_headers
+from hegemon.api.tls import FAREWELL_S, ServerTls
+from hegemon.cluster.limit_settings import LimitSettings
 
-KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2048
-_DATE_EVERY_S: Final = 1.0
+_SWEEP_EVERY_S: Final = 1.0
+_log = logging.getLogger("hegemon.api")
 
 
 class PortUnavailable(OSError):
@@ -26,8 +33,8 @@ class PortUnavailable(OSError):
 class ApiServer:
     """One listening server. `start` and `stop` belong to the running loop; each is called once.
 
-    `port` 0 takes a free one; `.port` then says which. With `tls_cert_file` and `tls_key_file` (PEM) it speaks TLS 1.2
-    and later, else plain HTTP.
+    `port` 0 takes a free one; `.port` then says which. With `tls` it speaks TLS and watches its files, else plain HTTP.
+    `limits` bound its connections; the defaults if not given.
     """
 
     def __init__(
@@ -36,11 +43,13 @@ class ApiServer:
         *,
         host: str,
         port: int,
-        tls_cert_file: str | None = None,
-        tls_key_file: str | None = None,
+        tls: ServerTls | None = None,
+        limits: LimitSettings | None = None,
     ) -> None:
         self.host = host
         self.port = port
+        self._tls = tls
+        self._watch: asyncio.Task[None] | None = None
         self._config = uvicorn.Config(
             app,
             host=host,
@@ -55,27 +64,27 @@ class ApiServer:
             server_header=False,
             # Nothing is believed about who asks but the connection itself.
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
             backlog=BACKLOG,
-            ssl_certfile=tls_cert_file,
-            ssl_keyfile=tls_key_file,
+            headers=security_headers(tls=tls is not None),
         )
-        self._server = _Server(self._config)
+        self._limits = limits or LimitSettings()
+        self.crowd = Crowd(self._limits)
+        self._server = _Server(self._config, tls, self.crowd)
         self._task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Where it answers, by the host that it was given."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._config.is_ssl else 'http'}://{host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen and serve. PortUnavailable; ValueError when certificate and key cannot be used."""
-        try:
-            self._config.load()
-        except OSError as error:  # ssl.SSLError is one
-            files = f"{self._config.ssl_certfile} and {self._config.ssl_keyfile}"
-            raise ValueError(f"TLS_CERT_FILE and TLS_KEY_FILE ({files}) cannot be used: {error}") from error
+        """Listen and serve. PortUnavailable."""
+        self._config.load()
+        asked = self._limits.max_connections
+        self.crowd.connections_max = room = room_for(asked)
+        if room < asked:
+            _log.warning("MAX_CONNECTIONS is %d, but the limit of open files leaves room for %d", asked, room)
         listener = await self._listen()
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name=f"http {self.host}:{self.port}")
@@ -84,6 +93,8 @@ class ApiServer:
         started.cancel()
         if self._task.done():
             await self._task
+        if self._tls is not None:
+            self._watch = asyncio.create_task(self._tls.run(), name=f"tls {self.host}:{self.port}")
 
     async def stop(self, grace_s: float) -> None:
         """Listen no more, let requests that run end within `grace_s` seconds, cut off the rest."""
@@ -94,6 +105,9 @@ class ApiServer:
         self._server.should_exit = True
         self._server.leaving.set()
         task, self._task = self._task, None
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
         await task
 
     async def _listen(self) -> socket.socket:
@@ -121,21 +135,52 @@ class ApiServer:
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handlers, that says when it listens and leaves at once when asked to."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ServerTls | None, crowd: Crowd) -> None:
         super().__init__(config)
+        self._tls = tls
+        self._crowd = crowd
         self.listening = asyncio.Event()
         self.leaving = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Listen on `sockets`, with TLS through a listener that counts handshakes."""
+
+        def connection() -> HttpConnection:
+            return HttpConnection(
+                self._crowd, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for listener in sockets or ():
+            if self._tls is None:
+                self.servers.append(await loop.create_server(connection, sock=listener, backlog=BACKLOG))
+            else:
+                # It closes as a server does, which is all that uvicorn asks of one from here on.
+                self.servers.append(cast("Any", TlsListener(listener, self._crowd, self._tls, connection)))
+        self.started = True
         self.listening.set()
 
     async def main_loop(self) -> None:
         # on_tick(0) renews the Date header; uvicorn's own loop wakes ten times a second for no more than that.
         while not await self.on_tick(0):
+            self._crowd.sweep(asyncio.get_running_loop().time())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DATE_EVERY_S):
+                async with asyncio.timeout(_SWEEP_EVERY_S):
                     await self.leaving.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but without waiting for TLS peers that are idle and do not answer the goodbye."""
+        if self._tls is not None:
+            asyncio.get_running_loop().call_later(FAREWELL_S, self._hang_up)
+        await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpConnection) and (
+                connection.cycle is None or connection.cycle.response_complete
+            ):
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

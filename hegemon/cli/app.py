@@ -12,10 +12,10 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 from typer.main import get_command
 
-from hegemon.cli import cluster, dead, election, exits, jobs
+from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, user
 from hegemon.cli.exits import ExitCode, Stop
 from hegemon.cli.output import note
-from hegemon.cli.session import DEFAULT_URL, GlobalOptions
+from hegemon.cli.session import DEFAULT_URL, GlobalOptions, asked
 
 _EPILOG = "\b\nExit codes:\n" + exits.table()
 # The arguments of these go to the real command untouched, `--help` included: `hegemon --help` need not load a node.
@@ -34,6 +34,15 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(dead.app, name="dead")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(election.app, name="election")
+app.add_typer(audit.app, name="audit")
+app.add_typer(cert.app, name="cert")
+app.add_typer(user.app, name="user")
+app.add_typer(key.app, name="key")
+app.command()(events.events)
+app.command()(key.token)
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,12 +57,35 @@ def _show_version(wanted: bool) -> None:
 def options(
     ctx: typer.Context,
     url: Annotated[str, typer.Option(metavar="URL", envvar="HEGEMON_URL", help="A node's REST API.")] = DEFAULT_URL,
+    ca_file: Annotated[
+        str | None,
+        typer.Option("--ca-file", metavar="FILE", envvar="HEGEMON_CA_FILE", help="Who signed the nodes' certificates."),
+    ] = None,
+    client_cert: Annotated[
+        str | None,
+        typer.Option(
+            "--client-cert",
+            metavar="FILE",
+            envvar="HEGEMON_CLIENT_CERT",
+            help="A certificate with its key, if the nodes ask for one.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", metavar="TOKEN", envvar="HEGEMON_TOKEN", help="A token or an API key, in place of a login."
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Background jobs on a cluster that elects its own leader."""
-    ctx.obj = GlobalOptions(url)
+    # A command may ask several nodes, and where a client is made is far from here: both are the whole process's.
+    for name, file in (("HEGEMON_CA_FILE", ca_file), ("HEGEMON_CLIENT_CERT", client_cert)):
+        if file is not None:
+            os.environ[name] = file
+    ctx.obj = asked(GlobalOptions(url, token))
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="[OPTIONS]")

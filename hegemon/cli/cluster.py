@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from hegemon.cli import inputs
-from hegemon.cli.exits import usage
 from hegemon.cli.output import JsonOption, Output, OutputOption, emit, emit_json
-from hegemon.cli.session import connect, url_of
+from hegemon.cli.session import connect, url_of, wrong_option
 
 app = typer.Typer(help="The nodes, the leader, the work.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,5 +54,5 @@ def watch(
     try:
         url = url_of(ctx)
     except ValueError as error:
-        raise usage(f"{error}. Set it with --url or HEGEMON_URL.") from error
+        raise wrong_option(error) from error
     cluster_watch.run(url, seconds)

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from hegemon.cli.session import credentials
 from hegemon.client import ApiError, AsyncClient, Unreachable
 
 State = dict[str, Any]
 PATIENCE_S: Final = 0.8
+# Whoever begins to watch waits rather than be told that nobody is there.
+FIRST_PATIENCE_S: Final = 5.0
 
 
 def urls_in(state: State) -> list[str]:
@@ -35,22 +38,30 @@ def views_now(urls: Iterable[str]) -> dict[str, State | None]:
 
 async def _view(url: str) -> State | None:
     try:
-        async with AsyncClient(url, timeout=PATIENCE_S, retry_for=0) as client:
+        async with AsyncClient(url, timeout=PATIENCE_S, retry_for=0, **credentials(url)) as client:
             return await client.election()
     except (ApiError, Unreachable, ValueError):
         return None
 
 
-async def state_from(urls: Sequence[str]) -> tuple[str, State] | None:
-    """The state as the first of these nodes that answers has it, with its URL; None if none does."""
+async def state_from(urls: Sequence[str], patience_s: float | None = None) -> tuple[str, State] | None:
+    """The state as the first of these nodes that answers has it, with its URL; None if none does. ApiError when those
+    that answer refuse the credential or the role (401, 403)."""
+    refused: ApiError | None = None
     for url in urls:
         try:
-            async with AsyncClient(url, timeout=PATIENCE_S, retry_for=0) as client:
+            timeout_s = PATIENCE_S if patience_s is None else patience_s
+            async with AsyncClient(url, timeout=timeout_s, retry_for=0, **credentials(url)) as client:
                 names = ("cluster", "leader", "election", "nodes", "stats")
                 answers = await asyncio.gather(
                     client.cluster(), client.leader(), client.election(), client.nodes(), client.stats()
                 )
                 return url, dict(zip(names, answers, strict=True))
-        except (ApiError, Unreachable, ValueError):
+        except ApiError as error:
+            if error.status in (401, 403):
+                refused = refused or error
+        except (Unreachable, ValueError):
             continue
+    if refused is not None:
+        raise refused
     return None

@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from hegemon.cli import cluster_poll
 from hegemon.cli.cluster_poll import State, state_from, urls_in, views
-from hegemon.cli.exits import ExitCode, Stop
+from hegemon.cli.exits import ExitCode, Stop, for_refusal, for_silence
 from hegemon.cli.output import emit_line
+from hegemon.cli.session import credentials, wrong_option
+from hegemon.client import ApiError, Client, Unreachable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -113,13 +116,31 @@ class Watching:
 
 
 def run(url: str, seconds: float | None) -> None:
-    """Watch until q, Ctrl-C or the time is up. Stop(UNAVAILABLE) if no node ever answered."""
+    """Watch until q, Ctrl-C or the time is up. Stop(UNAVAILABLE) if no node ever answered, Stop(REFUSED) when they do
+    not let us look, or not any more."""
     watching = Watching(url)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(_watch(watching, None if seconds is None else time.monotonic() + seconds))
+    except KeyboardInterrupt:
+        pass
+    except ApiError as error:
+        raise for_refusal(error) from error
     if watching.state is None:
-        message = f"No answer from {url}. Start a cluster with `hegemon up`, or name a node with --url."
-        raise Stop(ExitCode.UNAVAILABLE, message)
+        raise _why_silent(url)
+
+
+def _why_silent(url: str) -> Stop:
+    """What one more look says."""
+    try:
+        with Client(url, retry_for=0, **credentials(url)) as client:
+            client.cluster()
+    except ApiError as error:
+        return for_refusal(error)
+    except Unreachable as error:
+        return for_silence(error)
+    except ValueError as error:
+        return wrong_option(error)
+    return Stop(ExitCode.UNAVAILABLE, f"{url} did not answer in time. Try again.")
 
 
 async def _watch(watching: Watching, until: float | None) -> None:
@@ -130,7 +151,8 @@ async def _watch(watching: Watching, until: float | None) -> None:
         # However short the time, there is a first look.
         while not ended.is_set() and (watching.state is None or until is None or time.monotonic() < until):
             began = time.monotonic()
-            found = await state_from(watching.urls)
+            first = None if watching.state is not None else max(cluster_poll.PATIENCE_S, cluster_poll.FIRST_PATIENCE_S)
+            found = await state_from(watching.urls, first)
             known = urls_in(found[1]) if found else watching.urls
             show(watching, watching.saw(found, await views(known), datetime.now().astimezone()))
             if found is None and watching.state is None:

@@ -11,7 +11,7 @@ import typer
 from hegemon.cli import inputs
 from hegemon.cli.exits import ExitCode, Stop, usage
 from hegemon.cli.output import JsonOption, Output, OutputOption, emit, emit_json, emit_line, note
-from hegemon.cli.session import connect
+from hegemon.cli.session import connect, credentials
 
 app = typer.Typer(help="Algorithms, failovers, a step-down.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -62,7 +62,7 @@ def step_down(
             url = client.leader().get("url") if error.code == "not_leader" else None
             if url is None:
                 raise
-            with Client(url) as leader:
+            with Client(url, **credentials(url)) as leader:
                 state = leader.step_down(seconds)
     if json or output is Output.JSON:
         emit_json(state)
@@ -75,6 +75,7 @@ def demo(
     algorithm: Annotated[str, typer.Option("--algorithm", "-a", metavar=_NAMES, help="How they elect.")] = "raft",
     nodes: Annotated[int, typer.Option("--nodes", "-n", metavar="N", min=2, max=NODES_MAX, help="How many nodes.")] = 3,
     kills: Annotated[int, typer.Option("--kills", metavar="K", min=1, help="How many leaders are killed.")] = 3,
+    secure: Annotated[bool, typer.Option("--secure", help="A cluster with logins and TLS.")] = False,
 ) -> None:
     """Kill the leader of a local cluster under load, again and again, and prove that nothing was lost.
 
@@ -86,7 +87,7 @@ def demo(
 
     if nodes == 2 and algorithm == "raft":
         raise usage("raft needs a majority: of two nodes none may die. Take --nodes 3, or --algorithm bully.")
-    _run(election_demo.demo(known(algorithm), nodes, kills))
+    _run(election_demo.demo(known(algorithm), nodes, kills, secure=secure))
 
 
 @app.command()

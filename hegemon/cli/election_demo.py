@@ -13,14 +13,16 @@ from hegemon.cli.up_screen import Screen
 from hegemon.cluster.election_trial import LOAD_PER_S, trial
 
 
-async def demo(algorithm: str, nodes: int, kills: int) -> None:
-    """Run it. Stop(FAILED) unless every acknowledged job was completed exactly once; what `trial` raises."""
+async def demo(algorithm: str, nodes: int, kills: int, *, secure: bool = False) -> None:
+    """Run it, with logins and TLS if it is to be `secure`. Stop(FAILED) unless every acknowledged job was completed
+    exactly once; what `trial` raises."""
     screen = Screen(spinner=True)
-    async with trial(algorithm, nodes, screen) as running:
+    async with trial(algorithm, nodes, screen, secure=secure) as running:
         screen.wait_for("the nodes are choosing a leader")
         leader = await running.steady()
         screen.quiet()
-        emit("", cell(f"{nodes} nodes, {algorithm}: {leader.plan.id} leads. {LOAD_PER_S:g} jobs a second.", "bold"))
+        how = f"{nodes} nodes, {algorithm}" + (", with logins and TLS" if secure else "")
+        emit("", cell(f"{how}: {leader.plan.id} leads. {LOAD_PER_S:g} jobs a second.", "bold"))
         for number in range(1, kills + 1):
             screen.wait_for(f"kill {number} of {kills}")
             done = await running.end_leader(number)

@@ -27,10 +27,11 @@ class ExitCode(IntEnum):
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "done",
     ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled; `hegemon up` could not start or go on; "
-    "a trial of `hegemon election` was not finished, or a job of it was lost or run again",
+    "a trial of `hegemon election` was not finished, or a job of it was lost or run again; "
+    "`hegemon audit verify` found a fault",
     ExitCode.USAGE: "the command line is wrong; nothing was sent",
     ExitCode.NOT_FOUND: "there is no such job, or no such thing",
-    ExitCode.REFUSED: "the node refused the request (409, 413, 422, ...): the same request will fail again",
+    ExitCode.REFUSED: "the node refused the request (401, 403, 409, 413, 422, ...): the same request will fail again",
     ExitCode.UNAVAILABLE: "no node answers, or it is overloaded or broken (429, 5xx), also after retries",
     ExitCode.TIMED_OUT: "the time to wait was up before the job ended; the job goes on",
     ExitCode.BUG: "a fault in hegemon itself; HEGEMON_DEBUG=1 shows where",
@@ -38,6 +39,15 @@ MEANINGS: Final[dict[ExitCode, str]] = {
 }
 
 
+# What to do next, where the code of the problem alone can tell, or with the field.
+_NEXT: Final = {
+    "invalid_user name": "Names are 1 to 64 of a-z 0-9 . _ @ - and begin with a letter or a digit.",
+    "forbidden": "`hegemon whoami` shows your role and queues; an admin can change them.",
+    "user_exists": "`hegemon user change` and `hegemon user passwd` change them.",
+    "user_not_found": "`hegemon user list` shows who there is.",
+    "key_not_found": "`hegemon key list` shows which there are.",
+    "precondition_failed": "Look at it, then try again.",
+}
 # Codes of answers that no Hegemon node gives: something else listens there.
 _NOT_OURS: Final = frozenset({"unexpected_answer", "http_404"})
 
@@ -58,9 +68,16 @@ def usage(message: str) -> Stop:
 
 def for_refusal(error: ApiError) -> Stop:
     """What a problem that the node reported means for the person at the terminal."""
-    detail = error.detail.rstrip(".")
+    detail = "Somebody else changed it meanwhile" if error.status == 412 else error.detail.rstrip(".")
     where = error.code if error.field is None else f"{error.code}, field {error.field}"
     said = f"{detail} ({where})."
+    if error.status == 401 and error.code != "invalid_credentials":
+        # What the node says is meant for programs that log in by themselves.
+        said = f"You are not logged in here, or no longer ({error.code})."
+        return Stop(ExitCode.REFUSED, f"{said} Log in with `hegemon login NAME`, or set HEGEMON_API_KEY.")
+    following = _NEXT.get(error.code) or _NEXT.get(f"{error.code} {error.field}")
+    if following is not None:
+        said = f"{said} {following}"
     if error.status == 404 and error.code != "http_404":
         return Stop(ExitCode.NOT_FOUND, said)
     if error.code in _NOT_OURS or 300 <= error.status < 400:
@@ -76,9 +93,27 @@ def for_refusal(error: ApiError) -> Stop:
 def for_silence(error: Unreachable) -> Stop:
     """What it means that nobody answered: whether to start a node, or to look before trying again."""
     said = f"No answer from {error.url} ({error.reason})."
+    hint = next((hint for scheme, sign, hint in _TLS if error.url.startswith(scheme) and sign in error.reason), None)
+    if hint is not None:
+        return Stop(ExitCode.UNAVAILABLE, f"{said} {hint}")
     if not error.sent:
         return Stop(ExitCode.UNAVAILABLE, f"{said} Start a cluster with `hegemon up`, or name a node with --url.")
-    return Stop(ExitCode.UNAVAILABLE, f"{said} {_look_first(error.idempotency_key)}")
+    # What a listener that waits for TLS does with plain HTTP, and what a node does that is killed.
+    tls = " A node that speaks TLS wants https:// in --url." if _PLAIN in error.reason else ""
+    return Stop(ExitCode.UNAVAILABLE, f"{said} {_look_first(error.idempotency_key)}{tls}")
+
+
+_PLAIN: Final = "disconnected without sending a response"
+# What is said of TLS when the two ends do not fit: the scheme of the URL, a part of the reason, what to do. No request
+# was carried out then.
+_TLS: Final = (
+    ("https:", "has expired", "Renew its certificate: `hegemon cert node NAME --renew`."),
+    ("https:", "ismatch", "Its certificate is for other names: use one of them in --url, or make one with this host."),
+    ("https:", "CERTIFICATE_VERIFY_FAILED", "Name who signed its certificate with --ca-file, or set HEGEMON_CA_FILE."),
+    ("https:", "CERTIFICATE_REQUIRED", "It wants a certificate of yours: --client-cert, or set HEGEMON_CLIENT_CERT."),
+    ("https:", "WRONG_VERSION_NUMBER", "It does not speak TLS: write http:// in --url."),
+    ("https:", "RECORD_LAYER_FAILURE", "It does not speak TLS: write http:// in --url."),
+)
 
 
 def _look_first(key: str | None) -> str:

@@ -11,6 +11,7 @@ import sys
 import structlog
 
 from hegemon.api.frontend import HttpFrontend
+from hegemon.api.tls import TlsError
 from hegemon.cli.exits import ExitCode
 from hegemon.cluster.node import Node, StartError
 from hegemon.cluster.settings import Settings, SettingsError, load
@@ -23,7 +24,7 @@ def node() -> None:
     try:
         settings = load()
         _run(settings)
-    except (SettingsError, StartError) as error:
+    except (SettingsError, StartError, TlsError) as error:
         print(f"hegemon node: {error}", file=sys.stderr)
         raise SystemExit(int(ExitCode.USAGE)) from None
     except Exception:  # noqa: BLE001 - the last door: logged whole, then an exit code
@@ -49,7 +50,11 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    running = Node(settings, HttpFrontend(settings.server))
+    frontend = HttpFrontend(settings)
+    if frontend.tls is not None:
+        # Renewed certificates are found without it, a few seconds later. Without TLS a hang-up ends the node, as ever.
+        loop.add_signal_handler(signal.SIGHUP, frontend.tls.look)
+    running = Node(settings, frontend)
 
     async def tune() -> None:
         await running.started.wait()

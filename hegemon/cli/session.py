@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import typer
 
 from hegemon.cli.exits import Stop, for_refusal, for_silence, usage
 
 if TYPE_CHECKING:
+    from hegemon.cli.login_file import LoginFile
     from hegemon.client import Client
+
+
+class Credentials(TypedDict):
+    """Arguments of a client."""
+
+    token: str | None
+    keeper: LoginFile
+
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -22,6 +31,17 @@ class GlobalOptions:
     """What stands before the command."""
 
     url: str
+    token: str | None = None
+
+
+# A command may ask several nodes, and where a client is made is far from where the options are.
+_asked = [GlobalOptions(DEFAULT_URL)]
+
+
+def asked(options: GlobalOptions) -> GlobalOptions:
+    """Remember what this command line said."""
+    _asked[-1] = options
+    return options
 
 
 def url_of(ctx: typer.Context) -> str:
@@ -33,6 +53,28 @@ def url_of(ctx: typer.Context) -> str:
     return options.url.rstrip("/")
 
 
+def credentials(url: str) -> Credentials:
+    """What a client of the node at `url` shows: the token of the command line, else the login at the command line's
+    URL, also to other nodes of its cluster; but never one made over https to a node on plain http.
+    """
+    from hegemon.cli.login_file import LoginFile
+
+    asked = _asked[-1]
+    weaker = asked.url.startswith("https:") and not url.startswith("https:")
+    # An empty token is none at all; with None the client would take that of the environment.
+    return {"token": "" if weaker else asked.token, "keeper": LoginFile(url if weaker else asked.url)}
+
+
+def wrong_option(error: ValueError) -> Stop:
+    """What a client cannot be made with, and the options that said so."""
+    text = str(error)
+    if "TLS" in text:
+        return usage(f"{text}. See --ca-file and --client-cert (HEGEMON_CA_FILE, HEGEMON_CLIENT_CERT).")
+    if "token" in text:
+        return usage(f"{text}. See --token (HEGEMON_TOKEN, HEGEMON_API_KEY).")
+    return usage(f"{text}. Set it with --url or HEGEMON_URL.")
+
+
 @contextmanager
 def connect(ctx: typer.Context) -> Iterator[Client]:
     """The client of the node that `--url` names; whatever goes wrong inside becomes a `Stop`."""
@@ -40,9 +82,9 @@ def connect(ctx: typer.Context) -> Iterator[Client]:
 
     options = ctx.find_object(GlobalOptions) or GlobalOptions(DEFAULT_URL)
     try:
-        client = Client(options.url)
+        client = Client(options.url, **credentials(options.url))
     except ValueError as error:
-        raise usage(f"{error}. Set it with --url or HEGEMON_URL.") from error
+        raise wrong_option(error) from error
     with client:
         try:
             yield client

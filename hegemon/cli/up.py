@@ -6,18 +6,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from hegemon.cli.exits import ExitCode
-from hegemon.cli.up_screen import Screen, overview
+from hegemon.cli.up_screen import Entrance, Screen, overview
 from hegemon.cluster.embedded import EmbeddedError
 from hegemon.cluster.local import LocalCluster
 from hegemon.cluster.local_directory import LocalDirectory
-from hegemon.cluster.local_plan import ALGORITHMS, NODES_MAX, Home, LocalError, Plan, make_plan
+from hegemon.cluster.local_plan import ALGORITHMS, NODES_MAX, LocalError, Plan, make_plan
+from hegemon.cluster.local_security import secured
 from hegemon.cluster.settings import SettingsError
 
 FAILED: Final = 1
@@ -48,32 +49,45 @@ def up(
             help="How they elect their leader. Default: ELECTION_ALGORITHM, else solo for 1, bully for 2, raft from 3.",
         ),
     ] = None,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="With logins and TLS; shows the admin's password once.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the nodes' logs here, too.")] = False,
 ) -> int:
     """Start a local cluster in the foreground: MongoDB and Valkey, unless MONGODB_URI and REDIS_URL name yours, and
     one node or several. Without --data all of it is gone at the end. Exit codes: 0 stopped, 1 failed, 130 stopped at
     once."""
 
-    def planned(home: Home) -> Plan:
-        return make_plan(
-            os.environ, home, port=port, handlers=handlers, verbose=verbose, nodes=nodes, algorithm=algorithm
-        )
+    def planned(directory: LocalDirectory) -> tuple[Plan, Entrance | None]:
+        home = directory.home()
+        environ, ca_file = secured(os.environ, home) if secure else (dict(os.environ), None)
+        plan = make_plan(environ, home, port=port, handlers=handlers, verbose=verbose, nodes=nodes, algorithm=algorithm)
+        password = directory.admin_password() if plan.admin_unset else None
+        if password is not None:
+            plan = plan.telling({"ADMIN_PASSWORD": password})
+        return plan, Entrance(password, ca_file) if plan.guarded else None
 
     return asyncio.run(_up(data, planned, verbose=verbose))
 
 
-async def _up(data: Path | None, planned: Callable[[Home], Plan], *, verbose: bool) -> int:
+async def _up(
+    data: Path | None, planned: Callable[[LocalDirectory], tuple[Plan, Entrance | None]], *, verbose: bool
+) -> int:
     stop, hurry = _listen_to_signals()
     screen = Screen(spinner=not verbose)
     try:
         with LocalDirectory.open(data) as directory:
-            plan = planned(directory.home())
+            plan, entrance = planned(directory)
             directory.remember(plan.ports)
             for note in plan.notes:
                 screen.said(note)
-            code = await _run(LocalCluster(plan, directory, screen), directory, screen, stop, hurry, verbose=verbose)
+            cluster = LocalCluster(plan, directory, screen)
+            living = _live(cluster, directory, screen, entrance)
+            code = await _run(cluster, living, screen, stop, hurry, verbose=verbose)
     except (LocalError, SettingsError) as error:
         screen.said(f"hegemon up: {error}")
+        if isinstance(error, SettingsError) and "AUTH_ENABLED" in str(error):
+            screen.said("`hegemon up --secure` sets all of that.")
         code = FAILED
     return code
 
@@ -95,7 +109,7 @@ def _listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 async def _run(
     cluster: LocalCluster,
-    directory: LocalDirectory,
+    living: Coroutine[Any, Any, None],
     screen: Screen,
     stop: asyncio.Event,
     hurry: asyncio.Event,
@@ -104,7 +118,7 @@ async def _run(
 ) -> int:
     shown = cluster.nodes if verbose else []
     following = [asyncio.create_task(node.follow(screen.logged(node.plan.id)), name="follow") for node in shown]
-    life = asyncio.create_task(_live(cluster, directory, screen), name="life")
+    life = asyncio.create_task(living, name="life")
     asked = asyncio.create_task(stop.wait(), name="asked")
     failure: Exception | None = None
     try:
@@ -137,8 +151,10 @@ async def _run(
     return ExitCode.OK
 
 
-async def _live(cluster: LocalCluster, directory: LocalDirectory, screen: Screen) -> None:
+async def _live(cluster: LocalCluster, directory: LocalDirectory, screen: Screen, entrance: Entrance | None) -> None:
     await cluster.start()
     types, leader = await asyncio.gather(cluster.nodes[0].types(), cluster.nodes[0].leader())
-    screen.table(*overview(cluster, types, leader, directory.path, kept=directory.kept))
+    screen.table(*overview(cluster, types, leader, entrance, directory.path, kept=directory.kept))
+    if entrance is not None and entrance.password is not None:
+        directory.admin_shown()
     await cluster.watch()

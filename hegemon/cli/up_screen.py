@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
     from hegemon.cluster.local_plan import NodePlan
 
 DEFAULT_PORT_URL = "http://127.0.0.1:8080"
+_MAIL = '{"to": "user@example.com", "subject": "Hello"}'
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """How callers come into a cluster that wants credentials: the first admin's `password`, None where it is known
+    already; `ca_file`, who signed the nodes' certificates, None where that is not ours to say."""
+
+    password: str | None = field(repr=False)
+    ca_file: Path | None
 
 
 class Screen:
@@ -113,9 +125,16 @@ def _drop_output() -> None:
 
 
 def overview(
-    cluster: LocalCluster, types: Sequence[str], leader: str | None, data: Path, *, kept: bool
+    cluster: LocalCluster,
+    types: Sequence[str],
+    leader: str | None,
+    entrance: Entrance | None,
+    data: Path,
+    *,
+    kept: bool,
 ) -> list[RenderableType]:
-    """Where everything is, who leads, what to try, and how to stop it."""
+    """Where everything is, who leads, how to come in, what to try, and how to stop it. `entrance` None: no credentials
+    are wanted."""
     from hegemon.cluster.setting_forms import mask_url
 
     nodes = Sheet("NODE", "API", "METRICS", "ROLE")
@@ -124,6 +143,9 @@ def overview(
         role = cell("leader", "bold green") if leads else cell("member")
         nodes.add(cell(node.plan.id, "bold"), cell(node.plan.url), cell(node.plan.metrics_url), role)
     first = cluster.nodes[0].plan
+    tries = _trial(first, types, several=len(cluster.nodes) > 1)
+    if entrance is not None:
+        tries = _guarded_trial(first, types, entrance, several=len(cluster.nodes) > 1)
     return [
         "",
         nodes,
@@ -134,10 +156,10 @@ def overview(
         _line("MongoDB", mask_url(cluster.mongodb_uri)),
         _line("data", str(data) if kept else f"{data} (removed at the end; --data DIR keeps it)"),
         _line("jobs", ", ".join(types) or "no handlers are loaded, so jobs would wait: --handlers MODULE loads yours"),
+        *_admin(entrance, new=cluster.mongodb_is_ours),
         "",
-        _line("Try:"),
-        *(_line("", command) for command in _trial(first, types)),
-        *([_line("", f"{_program_at(first)} cluster watch")] if len(cluster.nodes) > 1 else []),
+        _line("Try, in a second terminal:"),
+        *(_line("", command) for command in tries),
         "",
         _line("Ctrl-C stops everything."),
     ]
@@ -147,18 +169,52 @@ def _line(name: str, text: str = "") -> Text:
     return cell(f"{name:<9}", "bold") + cell(text) if text else cell(name)
 
 
-def _trial(node: NodePlan, types: Sequence[str]) -> list[str]:
+def _admin(entrance: Entrance | None, *, new: bool) -> list[Text]:
+    if entrance is None or entrance.password is None:
+        return []
+    unless = "" if new else ", unless the database has users already"
+    return [_line("admin", f"{entrance.password}  (the password of the user admin; shown this once{unless})")]
+
+
+def _trial(node: NodePlan, types: Sequence[str], *, several: bool) -> list[str]:
+    """Commands that work as they stand."""
     program = _program_at(node)
+    lines = _submissions(program, types)
+    if mail := _mail(types):
+        lines.append(f"curl -X POST {node.url}/api/v1/jobs -H 'Content-Type: application/json' -d {mail}")
+    return [*lines, *([f"{program} cluster watch"] if several else [])]
+
+
+def _guarded_trial(node: NodePlan, types: Sequence[str], entrance: Entrance, *, several: bool) -> list[str]:
+    """The same where one must log in, and where the certificates are signed by nobody whom the system knows."""
+    program = _program()
+    exported = {
+        **({"HEGEMON_URL": node.url} if node.url != DEFAULT_PORT_URL else {}),
+        **({"HEGEMON_CA_FILE": str(entrance.ca_file)} if entrance.ca_file else {}),
+    }
+    lines = [f"{program} login admin", *_submissions(program, types)]
+    if exported:
+        lines.insert(0, "export " + " ".join(f"{name}={shlex.quote(text)}" for name, text in exported.items()))
+    if several:
+        lines.append(f"{program} cluster watch")
+    lines.append(f"TOKEN=$({program} token curl --role user)")
+    trust = '--cacert "$HEGEMON_CA_FILE" ' if entrance.ca_file else ""
+    known = f'curl {trust}-H "Authorization: Bearer $TOKEN" {node.url}/api/v1'
+    mail = _mail(types)
+    return [*lines, f"{known}/jobs -H 'Content-Type: application/json' -d {mail}" if mail else f"{known}/cluster"]
+
+
+def _submissions(program: str, types: Sequence[str]) -> list[str]:
     if not types:
         return [f"{program} cluster status"]
-    lines = []
-    if "noop" in types:
-        lines.append(f"{program} job submit noop --wait")
+    lines = [f"{program} job submit noop --wait"] if "noop" in types else []
     if "email" in types:
-        mail = '{"to": "user@example.com", "subject": "Hello"}'
-        post = f"curl -X POST {node.url}/api/v1/jobs -H 'Content-Type: application/json' -d"
-        lines += [f"{program} job submit email '{mail}'", f"""{post} '{{"type": "email", "payload": {mail}}}'"""]
+        lines.append(f"{program} job submit email '{_MAIL}'")
     return lines or [f"{program} job submit {types[0]} '{{…}}'"]
+
+
+def _mail(types: Sequence[str]) -> str | None:
+    return f"""'{{"type": "email", "payload": {_MAIL}}}'""" if "email" in types else None
 
 
 def _program_at(node: NodePlan) -> str:

@@ -9,6 +9,7 @@ the two thin shells that do the I/O.
 """
 
 from hegemon.client.aio import AsyncClient
+from hegemon.client.credentials import TokenPair
 from hegemon.client.errors import ApiError, ClientError, Unreachable, WaitTimeout
 from hegemon.client.sync import Client
 from hegemon.client.views import AttemptInfo, JobInfo
@@ -20,6 +21,7 @@ __all__ = [
     "Client",
     "ClientError",
     "JobInfo",
+    "TokenPair",
     "Unreachable",
     "WaitTimeout",
 ]

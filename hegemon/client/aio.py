@@ -8,29 +8,60 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from hegemon.client import calls, transport
+from hegemon.client import calls, credentials, transport
 from hegemon.client.calls import Call, Page, Reply, SubmitOptions
-from hegemon.client.errors import WaitTimeout
+from hegemon.client.credentials import Credentials, Keeper, TokenPair
+from hegemon.client.errors import ApiError, WaitTimeout
 from hegemon.client.retrying import Lost, Retrying
 from hegemon.client.views import JobInfo
 
 T = TypeVar("T")
 
 
+@asynccontextmanager
+async def _held(lock: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """A lock that other processes take, too: a thread waits for it, and the loop goes on."""
+    taking = asyncio.create_task(asyncio.to_thread(lock.__enter__))
+    try:
+        await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        # The thread gets it all the same, and nobody is here to give it back.
+        taking.add_done_callback(lambda taken: taken.exception() or lock.__exit__(None, None, None))
+        raise
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
 class AsyncClient:
     """Talks to one node; arguments and errors as in `Client`."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", *, timeout: float = 10.0, retry_for: float = 5.0) -> None:
-        self._http = httpx.AsyncClient(**transport.setup(url))
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        timeout: float = 10.0,
+        retry_for: float = 5.0,
+        ca_file: str | None = None,
+        client_cert: str | None = None,
+        token: str | None = None,
+        api_key: str | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**transport.setup(url, ca_file, client_cert))
+        self._credentials = Credentials(token=token, api_key=api_key, keeper=keeper)
         self._timeout = timeout
         self._retry_for = retry_for
         self._rng = random.Random()
+        self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,13 +172,52 @@ class AsyncClient:
         """As `Client.cluster`."""
         return await self.send(calls.view("cluster"))
 
+    async def login(self, username: str, password: str) -> TokenPair:
+        """As `Client.login`."""
+        pair = await self.send(credentials.login(username, password))
+        self._credentials.keep(pair)
+        return pair
+
+    async def logout(self) -> None:
+        """As `Client.logout`."""
+        await self.send(credentials.logout())
+        self._credentials.keep(None)
+
+    async def me(self) -> dict[str, Any]:
+        """As `Client.me`."""
+        return await self.send(calls.document("GET", "/auth/me"))
+
     async def send(self, call: Call[T]) -> T:
         """As `Client.send`."""
+        shown = self._credentials.shown()
+        try:
+            return await self._send(call, shown)
+        except ApiError as error:
+            if not self._credentials.worth_renewing(call, error.status) or not await self._renewed(shown):
+                raise
+        return await self._send(call, self._credentials.shown())
+
+    async def _renewed(self, shown: str | None) -> bool:
+        async with self._renewing, _held(self._credentials.locked()):
+            renewal = self._credentials.renewal(shown)
+            if renewal is None:
+                return self._credentials.present() is not None
+            try:
+                pair = await self._send(renewal, None)
+                self._credentials.keep(pair)
+            except ApiError as error:
+                if error.status == 401:
+                    self._credentials.keep(None)
+                return False
+            return True
+
+    async def _send(self, call: Call[T], shown: str | None) -> T:
+        headers = self._credentials.headers(call, shown)
         retrying = Retrying(call, limit_s=self._retry_for, now=time.monotonic(), rng=self._rng)
         while True:
             outcome: Reply | Lost
             try:
-                outcome = transport.reply(await self._http.request(**transport.request(call, self._timeout)))
+                outcome = transport.reply(await self._http.request(**transport.request(call, self._timeout, headers)))
             except httpx.RequestError as error:
                 outcome = transport.lost(error)
             pause_s = retrying.pause(outcome, time.monotonic())

@@ -56,7 +56,8 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """One request. `repeatable`: carrying it out twice is as good as once, so it may be sent again after a lost reply.
-    `patience_s` is how long the node may hold its answer back on purpose."""
+    `patience_s` is how long the node may hold its answer back on purpose, `again` that it is repeatable for a reason of
+    its own, `match` the state that it is meant for (If-Match)."""
 
     method: str
     path: str
@@ -65,10 +66,12 @@ class Call(Generic[T]):
     body: bytes | None = None
     key: str | None = None
     patience_s: float = 0.0
+    again: bool = False
+    match: str | None = None
 
     @property
     def repeatable(self) -> bool:
-        return self.method == "GET" or self.key is not None
+        return self.method == "GET" or self.key is not None or self.again
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,6 +80,8 @@ class Call(Generic[T]):
             headers["content-type"] = "application/json"
         if self.key is not None:
             headers["idempotency-key"] = self.key
+        if self.match is not None:
+            headers["if-match"] = self.match
         return headers
 
 
@@ -107,7 +112,7 @@ def submit(type: str, payload: Any = None, options: SubmitOptions | None = None)
 
 
 def submit_batch(jobs: Iterable[Mapping[str, Any]]) -> Call[list[str]]:
-    """All or none. The API takes no key for a batch, so a lost reply leaves its outcome unknown."""
+    """All or none. Sent without a key, so a lost reply leaves its outcome unknown."""
     body = {"jobs": [_job_body(job) for job in jobs]}
     return Call("POST", f"{API}/jobs/batch", lambda reply: _object(reply)["ids"], body=msgspec.json.encode(body))
 
@@ -179,6 +184,17 @@ def step_down(pause: float | timedelta) -> Call[dict[str, Any]]:
 def listing(name: str) -> Call[list[dict[str, Any]]]:
     """The list inside `{"workers": […]}` or `{"nodes": […]}`."""
     return Call("GET", f"{API}/{name}", lambda reply: _object(reply)[name])
+
+
+def document(method: str, path: str, body: Any = None, *, match: str | None = None) -> Call[dict[str, Any]]:
+    """Any other request with JSON in and a JSON object out; an empty answer is an empty object."""
+    encoded = None if body is None else msgspec.json.encode(body)
+    return Call(method, path, lambda reply: _object(reply) if reply.body else {}, body=encoded, match=match)
+
+
+def tagged(path: str) -> Call[tuple[dict[str, Any], str]]:
+    """An object and its ETag, for a change that is meant for the state that was seen."""
+    return Call("GET", path, lambda reply: (_object(reply), reply.headers["etag"]))
 
 
 def finish(call: Call[T], reply: Reply, *, uncertain: bool = False) -> T:

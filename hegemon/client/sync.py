@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -13,9 +14,10 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from hegemon.client import calls, transport
+from hegemon.client import calls, credentials, transport
 from hegemon.client.calls import Call, Page, Reply, SubmitOptions
-from hegemon.client.errors import WaitTimeout
+from hegemon.client.credentials import Credentials, Keeper, TokenPair
+from hegemon.client.errors import ApiError, WaitTimeout
 from hegemon.client.retrying import Lost, Retrying
 from hegemon.client.views import JobInfo
 
@@ -26,14 +28,33 @@ class Client:
     """Talks to one node. `timeout` is seconds for each exchange, `retry_for` seconds within which an exchange that
     failed in passing is tried again (see `hegemon.client.retrying`; 0 turns it off). ValueError for a wrong `url`.
 
+    For an https URL: `ca_file` holds the authorities to trust in place of the system's (default: HEGEMON_CA_FILE, else
+    the system's), `client_cert` a certificate and its key for a node that asks for one (default: HEGEMON_CLIENT_CERT).
+
+    A node with authentication wants a credential: `token`, or `api_key` (default: HEGEMON_TOKEN, else HEGEMON_API_KEY),
+    or a `login`, which is renewed as long as the client is in use. `keeper` keeps the login beyond this client.
+
     All methods raise `ApiError` when the node refuses and `Unreachable` when it does not answer.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", *, timeout: float = 10.0, retry_for: float = 5.0) -> None:
-        self._http = httpx.Client(**transport.setup(url))
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        timeout: float = 10.0,
+        retry_for: float = 5.0,
+        ca_file: str | None = None,
+        client_cert: str | None = None,
+        token: str | None = None,
+        api_key: str | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._http = httpx.Client(**transport.setup(url, ca_file, client_cert))
+        self._credentials = Credentials(token=token, api_key=api_key, keeper=keeper)
         self._timeout = timeout
         self._retry_for = retry_for
         self._rng = random.Random()
+        self._renewing = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +79,7 @@ class Client:
     def submit_batch(self, jobs: Iterable[Mapping[str, Any]]) -> list[str]:
         """Submit many, all or none; each a mapping with `type`, `payload` and the options of `submit` but the key.
 
-        A batch has no key: after `Unreachable` with `sent` True it may or may not have been accepted.
+        A batch is sent without a key: after `Unreachable` with `sent` True it may or may not have been accepted.
         """
         return self.send(calls.submit_batch(jobs))
 
@@ -150,13 +171,53 @@ class Client:
         """`cluster_id`, `version`, `node_id`, `algorithm`, `strategy`, `generation`, `leader_id`, `epoch`, …"""
         return self.send(calls.view("cluster"))
 
+    def login(self, username: str, password: str) -> TokenPair:
+        """Log in; `ApiError` 401 `invalid_credentials`, 429 `login_throttled`."""
+        pair = self.send(credentials.login(username, password))
+        self._credentials.keep(pair)
+        return pair
+
+    def logout(self) -> None:
+        """End the session on all nodes, and forget it."""
+        self.send(credentials.logout())
+        self._credentials.keep(None)
+
+    def me(self) -> dict[str, Any]:
+        """Who the credential stands for: `id`, `role`, `queues`, `session`."""
+        return self.send(calls.document("GET", "/auth/me"))
+
     def send(self, call: Call[T]) -> T:
         """Carry out a request of `hegemon.client.calls`, with retries; the door below the methods above."""
+        shown = self._credentials.shown()
+        try:
+            return self._send(call, shown)
+        except ApiError as error:
+            if not self._credentials.worth_renewing(call, error.status) or not self._renewed(shown):
+                raise
+        return self._send(call, self._credentials.shown())
+
+    def _renewed(self, shown: str | None) -> bool:
+        """Renew the login; False when that is not possible any more."""
+        with self._renewing, self._credentials.locked():
+            renewal = self._credentials.renewal(shown)
+            if renewal is None:
+                return self._credentials.present() is not None
+            try:
+                pair = self._send(renewal, None)
+                self._credentials.keep(pair)
+            except ApiError as error:
+                if error.status == 401:
+                    self._credentials.keep(None)
+                return False
+            return True
+
+    def _send(self, call: Call[T], shown: str | None) -> T:
+        headers = self._credentials.headers(call, shown)
         retrying = Retrying(call, limit_s=self._retry_for, now=time.monotonic(), rng=self._rng)
         while True:
             outcome: Reply | Lost
             try:
-                outcome = transport.reply(self._http.request(**transport.request(call, self._timeout)))
+                outcome = transport.reply(self._http.request(**transport.request(call, self._timeout, headers)))
             except httpx.RequestError as error:
                 outcome = transport.lost(error)
             pause_s = retrying.pause(outcome, time.monotonic())

@@ -25,6 +25,7 @@ from hegemon.cluster.local import Listener, LocalCluster
 from hegemon.cluster.local_directory import LocalDirectory
 from hegemon.cluster.local_node import NodeProcess
 from hegemon.cluster.local_plan import free_run, make_plan
+from hegemon.cluster.local_security import secured
 from hegemon.cluster.trial_load import HANDLERS, JOB_TYPE, Journal, Line, Load, Verdict, judge
 from hegemon.queue import mongo
 from hegemon.queue.states import LIVE
@@ -89,7 +90,7 @@ class Trial:
         self._ended: list[NodeProcess] = []
         self._jobs = database.get_collection("jobs")
         self._meta = database.get_collection("cluster")
-        self._http = httpx.AsyncClient(trust_env=False, timeout=1.0)
+        self._http = cluster.nodes[0].client(timeout_s=1.0)
 
     @property
     def algorithm(self) -> str:
@@ -113,7 +114,7 @@ class Trial:
     async def view(self, node: NodeProcess) -> dict[str, Any] | None:
         """What a node says of the election; None if it does not answer."""
         try:
-            answer = await self._http.get(f"{node.plan.url}/api/v1/election")
+            answer = await self._http.get(f"{node.plan.url}/api/v1/election", headers=node.headers())
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
             return None
@@ -290,18 +291,24 @@ async def trial(
     listener: Listener,
     *,
     settings: Mapping[str, str] | None = None,
+    secure: bool = False,
     load_per_s: float = LOAD_PER_S,
     job_s: float = 0.0,
 ) -> AsyncIterator[Trial]:
     """A cluster of its own in a temporary directory, under a load that runs until `Trial.load.stop()` or the block's
-    end. It takes nothing from .env or the environment but `settings`. LocalError, EmbeddedError, TrialError.
+    end; with logins and TLS if it is to be `secure`. It takes nothing from .env or the environment but `settings`.
+    LocalError, EmbeddedError, TrialError.
     """
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     with LocalDirectory.open(None) as directory:
         journal = Journal(directory.path / "journal")
         own = {"HANDLERS": HANDLERS, "TRIAL_JOURNAL": str(journal.path), "METRICS_PORT": "0", "LOG_FORMAT": "json"}
-        given = {**passed_on, **own, **(settings or {})}
-        plan = make_plan(given, directory.home(), port=free_run(nodes), nodes=nodes, algorithm=algorithm, env_file=None)
+        given, home = {**passed_on, **own, **(settings or {})}, directory.home()
+        if secure:
+            given, _ = secured(given, home, env_file=None)
+        plan = make_plan(given, home, port=free_run(nodes), nodes=nodes, algorithm=algorithm, env_file=None)
+        if plan.admin_unset:
+            plan = plan.telling({"ADMIN_PASSWORD": directory.admin_password() or ""})
         cluster = LocalCluster(plan, directory, listener)
         hurry = asyncio.Event()
         hurry.set()
@@ -316,7 +323,7 @@ async def trial(
 @asynccontextmanager
 async def _under_load(cluster: LocalCluster, journal: Journal, per_s: float, job_s: float) -> AsyncIterator[Trial]:
     client = mongo.connect(cluster.mongodb_uri, timeout=timedelta(seconds=5))
-    load = Load({node.plan.id: node.plan.url for node in cluster.nodes}, per_second=per_s, job_s=job_s)
+    load = Load(cluster.nodes, per_second=per_s, job_s=job_s)
     running = Trial(cluster, journal, load, client["hegemon"])
     try:
         load.start()

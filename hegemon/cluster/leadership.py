@@ -27,6 +27,7 @@ from hegemon.cluster.twins import TwinError
 from hegemon.cluster.upkeep import Retention, Upkeep
 from hegemon.cluster.witness import Witness
 from hegemon.election.contract import Health, Member
+from hegemon.events.bus import Emit, unheard
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.leader_index import LeaderIndex
@@ -57,6 +58,7 @@ class Leadership:
         supervisor: Supervisor,
         policy: RetryPolicy,
         woken: asyncio.Event,
+        emit: Emit = unheard,
     ) -> None:
         self._settings = settings
         self._incarnation = incarnation
@@ -67,6 +69,7 @@ class Leadership:
         self._supervisor = supervisor
         self._policy = policy
         self._woken = woken
+        self._emit = emit
         self._deaths = asyncio.Event()
         stores, election = settings.store, settings.election
         self._redis = Redis(stores.redis_url, settings.cluster.cluster_id, timeout=stores.redis_timeout)
@@ -79,6 +82,7 @@ class Leadership:
         me = Member(self.node, incarnation=boot << BOOT_SHIFT, address=election.advertised, rank=election.election_rank)
         self.election: Election = make_election(settings, me, timing, clock.now_ms, random.Random())
         self.shell = self.election.shell
+        self.shell.emit = emit
         self.membership = Membership(
             me=me,
             boot=boot,
@@ -99,6 +103,7 @@ class Leadership:
             looked=self.election.witnessed,
             fit=self.shell.fit,
             registered=self.membership.registered,
+            emit=emit,
         )
         self.office = self._make_office(url)
 
@@ -115,6 +120,7 @@ class Leadership:
             lease_s=self._settings.worker.worker_lease.total_seconds(),
             expected=self._workers_that_declare,
             began=self._supervisor.call,
+            emit=self._emit,
         )
         return OfficeKeeper(
             shell=self.shell,
@@ -130,6 +136,7 @@ class Leadership:
             duties=self._duties,
             rebuild=rebuilder.rebuild,
             by_majority=election.election_algorithm == "raft",
+            emit=self._emit,
         )
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -210,6 +217,7 @@ class Leadership:
             queries=self._queries,
             clock=self._clock,
             rules=Rules(crashes_max=queue.max_crashes, max_retries=queue.max_retries, policy=self._policy),
+            emit=self._emit,
         )
         upkeep = Upkeep(
             index=index,
@@ -224,6 +232,7 @@ class Leadership:
             ),
             deaths=self._deaths,
             gone=self._gone,
+            emit=self._emit,
         )
         scheduler = Scheduler(
             index=index,

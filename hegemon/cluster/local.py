@@ -19,7 +19,8 @@ from hegemon.cluster.local_directory import LocalDirectory
 from hegemon.cluster.local_node import NodeProcess, how_ended
 from hegemon.cluster.local_plan import LocalError, Plan
 
-READY_WITHIN: Final = timedelta(seconds=60)
+# A machine that does much else is slow; a node that cannot start ends, and is not waited for.
+READY_WITHIN: Final = timedelta(seconds=120)
 # The pause before each new start of a part that has died; one that dies again at once for longer than that is given up.
 RESTART_PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 # A part that was ready this long has shown that it can live: its next death is the first of a new row.
@@ -78,6 +79,11 @@ class LocalCluster:
     def mongodb_uri(self) -> str:
         """Where MongoDB is; known once it was started. It may hold a password."""
         return self._mongo.address if self._mongo else str(self._plan.mongodb_uri)
+
+    @property
+    def mongodb_is_ours(self) -> bool:
+        """Whether MongoDB is one that is started here, and not the person's own."""
+        return self._mongo is not None
 
     # -- start ---------------------------------------------------------------------------------------------------------
 

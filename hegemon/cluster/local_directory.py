@@ -8,24 +8,27 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
 
+from hegemon.auth.passwords import generated
 from hegemon.cluster.local_plan import Home, LocalError
 
 _PREFIX: Final = "hegemon-up-"
 _LOCK: Final = "up.lock"
 _SECRET: Final = "secret"  # noqa: S105 - a file's name
 _SECRET_LENGTH_MIN: Final = 32
+_PASSWORD: Final = "admin-password"  # noqa: S105 - a file's name
+_SHOWN: Final = "admin-password-shown"
 _LOG_BYTES_MAX: Final = 16 << 20
 
 
 class LocalDirectory:
     """`path` holds `redis/`, `mongodb/`, `logs/`, a directory for each node, `ports.json`, `secret` and, while the
-    cluster runs, `cluster.json`.
+    cluster runs, `cluster.json`. A cluster with logins and TLS has its certificates there, too.
 
     Use `open()`. The lock ends with this process, however it ends.
     """
@@ -86,18 +89,27 @@ class LocalDirectory:
     def _secret(self) -> str:
         """The secret of the nodes' traffic, made at the first start and for the owner alone."""
         path = self.path / _SECRET
-        try:
-            try:
-                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                    file.write(f"{secrets.token_hex(32)}\n")
-            except FileExistsError:
-                path.chmod(0o600)
-            secret = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise LocalError(f"cannot use {path}: {getattr(error, 'strerror', None) or error}") from error
+        secret = _kept(path, lambda: secrets.token_hex(32))
         if len(secret) < _SECRET_LENGTH_MIN:
             raise LocalError(f"{path} does not hold a secret; remove it, and the next start makes a new one")
         return secret
+
+    def admin_password(self) -> str | None:
+        """The password for the first admin of a cluster that begins here; None once it was shown. It is the same until
+        then, however many starts fail. LocalError when it can be neither read nor made."""
+        path = self.path / _PASSWORD
+        if (self.path / _SHOWN).exists():
+            return None
+        password = _kept(path, generated)
+        if not password:
+            raise LocalError(f"{path} holds no password; remove it, and the next start makes a new one")
+        return password
+
+    def admin_shown(self) -> None:
+        """The password was shown: it is kept no longer."""
+        with contextlib.suppress(OSError):
+            (self.path / _SHOWN).touch(mode=0o600)
+            (self.path / _PASSWORD).unlink(missing_ok=True)
 
     def remember(self, ports: Mapping[str, int]) -> None:
         """Keep the ports that were chosen for the next run."""
@@ -130,6 +142,19 @@ class LocalDirectory:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """What the file holds, made when it is not there, and for the owner alone. LocalError."""
+    try:
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(f"{make()}\n")
+        except FileExistsError:
+            path.chmod(0o600)
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError(f"cannot use {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _lock_given(path: Path) -> int:

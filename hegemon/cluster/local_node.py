@@ -7,21 +7,24 @@ import contextlib
 import itertools
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
+from hegemon.auth.roles import Role
 from hegemon.cluster.local_plan import LocalError, NodePlan
 from hegemon.cluster.parentage import tied_to_parent
 
 _POLL_S: Final = 0.05
 _FOLLOW_S: Final = 0.2
 _PROBE_TIMEOUT_S: Final = 2.0
+_PROBE_TTL: Final = timedelta(minutes=5)
 _TAIL_LINES: Final = 30
 _TAIL_BYTES: Final = 1 << 16
 # What a node says for people when it gives up begins like this; all else in its log is for the record.
@@ -80,15 +83,36 @@ class NodeProcess:
         self._kill_group()  # what its handlers may have started and left behind
         return code
 
-    async def until_ready(self, patience: timedelta | None) -> bool:
-        """True once GET /readyz says so, False if the process ended first. LocalError when the patience is at its end.
+    def client(self, timeout_s: float = _PROBE_TIMEOUT_S) -> httpx.AsyncClient:
+        """A client for this node and its like: no proxy stands between us and a child of ours. LocalError.
 
         A certificate is not checked: it names the host that others know, not the loopback address.
         """
+        trust: ssl.SSLContext | bool = False
+        own = self.plan.environment.get("HEGEMON_CLIENT_CERT")
+        if own and self.plan.url.startswith("https:"):
+            trust = ssl.create_default_context()
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            try:
+                trust.load_cert_chain(own, password="")
+            except OSError as error:
+                raise LocalError(f"HEGEMON_CLIENT_CERT={own} cannot be used: {error.strerror or error}") from error
+        return httpx.AsyncClient(trust_env=False, verify=trust, timeout=timeout_s)
+
+    def headers(self, role: Role = Role.VIEWER) -> dict[str, str]:
+        """What this node wants to see of a caller with that role, for the next few minutes; empty if it wants nothing.
+        It is us who gave the node its key."""
+        if self.plan.tokens is None:
+            return {}
+        token, _, _ = self.plan.tokens.issue("service:up", role, ttl=_PROBE_TTL)
+        return {"authorization": f"Bearer {token}"}
+
+    async def until_ready(self, patience: timedelta | None) -> bool:
+        """True once GET /readyz says so, False if the process ended first. LocalError when the patience is at its
+        end."""
         deadline = None if patience is None else time.monotonic() + patience.total_seconds()
         said = "it does not answer"
-        # No proxy stands between us and a child of ours.
-        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
+        async with self.client() as client:
             while self.running:
                 try:
                     answer = await client.get(f"{self.plan.url}/readyz")
@@ -106,21 +130,22 @@ class NodeProcess:
 
     async def types(self) -> list[str]:
         """The job types that the cluster's workers handle, as this node knows them; empty if it does not answer."""
-        try:
-            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
-                workers = (await client.get(f"{self.plan.url}/api/v1/workers")).json()["workers"]
-        except (httpx.HTTPError, ValueError, KeyError):
-            return []
-        return sorted({name for worker in workers for name in worker["types"]})
+        workers = await self._asked("workers", "workers")
+        return sorted({name for worker in workers or () for name in worker["types"]})
 
     async def leader(self) -> str | None:
         """Who leads, as this node knows it; None if nobody, or if it does not answer."""
+        leader = await self._asked("leader", "leader_id")
+        return str(leader) if leader else None
+
+    async def _asked(self, path: str, name: str) -> Any:
+        """A field of an answer; None if there is none."""
         try:
-            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROBE_TIMEOUT_S) as client:  # noqa: S501
-                leader = (await client.get(f"{self.plan.url}/api/v1/leader")).json()["leader_id"]
+            async with self.client() as client:
+                answer = await client.get(f"{self.plan.url}/api/v1/{path}", headers=self.headers())
+                return answer.json()[name]
         except (httpx.HTTPError, ValueError, KeyError):
             return None
-        return str(leader) if leader else None
 
     async def stop(self, within: timedelta) -> None:
         """Let the node drain; kill what is left of it after that time, or when this call is cancelled."""

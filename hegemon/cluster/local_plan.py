@@ -9,16 +9,20 @@ import errno
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, get_args
 
 from dotenv import dotenv_values
 
+from hegemon.auth.identity import key_ring
+from hegemon.auth.tokens import Tokens
 from hegemon.cluster.algorithm_guide import default_algorithm
 from hegemon.cluster.election_settings import ElectionAlgorithm
+from hegemon.cluster.protection import identity_options
 from hegemon.cluster.settings import ServerSettings, Settings, load
+from hegemon.queue.clock import ClusterClock
 
 PORT_MAX: Final = 65535
 NODES_MAX: Final = 10
@@ -38,13 +42,15 @@ class LocalError(Exception):
 @dataclass(frozen=True)
 class NodePlan:
     """One node: `environment` is all that it is told, `url` where it answers, `metrics_url` None if metrics are off,
-    `directory` where it runs, None for that of this process."""
+    `directory` where it runs, None for that of this process. `tokens` makes what it accepts as a credential, None if
+    it wants none."""
 
     id: str
     url: str
     metrics_url: str | None
     environment: Mapping[str, str]
     directory: Path | None = None
+    tokens: Tokens | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Plan:
 
     `ports` has each port of the metrics that was wanted and the one that was chosen, and for each node of several
     `peer/ID` with the port of its traffic with the others. `notes` are sentences for the person. `stop_timeout` is how
-    long a node may take to stop.
+    long a node may take to stop. `guarded`: callers need credentials; `admin_unset`: nothing says the password of the
+    first admin, so that a node would make one up and show it to its log.
     """
 
     nodes: tuple[NodePlan, ...]
@@ -63,6 +70,13 @@ class Plan:
     stop_timeout: timedelta
     ports: Mapping[str, int]
     notes: tuple[str, ...]
+    guarded: bool = False
+    admin_unset: bool = False
+
+    def telling(self, more: Mapping[str, str]) -> Plan:
+        """The same, with more in each node's environment."""
+        nodes = tuple(replace(node, environment={**node.environment, **more}) for node in self.nodes)
+        return replace(self, nodes=nodes)
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def make_plan(
     settings = load(
         {**given, "ELECTION_ALGORITHM": "gossip", "CLUSTER_HOST": _PEER_HOST, "CLUSTER_PORT": "1"}, env_file
     )
-    stores, server = settings.store, settings.server
+    stores, server, auth = settings.store, settings.server, settings.auth
     own_redis = stores.redis_url_given is not None or "redis_addr" in stores.model_fields_set
     own_mongo = "mongodb_uri" in stores.model_fields_set
     if not own_redis:
@@ -111,6 +125,8 @@ def make_plan(
     api_ports = range(first, first + nodes)
     for api_port in api_ports:
         _demand(server.server_host, api_port)
+    _demand_certificate(settings, given)
+    tokens = _tokens(settings)
     metrics = _metrics_ports(server, set(api_ports), home.ports)
     names = [f"node-{i + 1}" for i in range(nodes)]
     given["ELECTION_ALGORITHM"] = elected_by
@@ -118,13 +134,13 @@ def make_plan(
     planned = []
     for i, (name, api_port) in enumerate(zip(names, api_ports, strict=True)):
         environment = given | (_peer_settings(name, peers, given, home) if peers else {})
-        node = _node(i, name, api_port, metrics, environment, settings)
+        node = replace(_node(i, name, api_port, metrics, environment, settings), tokens=tokens)
         planned.append(node if env_file is not None else replace(node, directory=home.path))
     return Plan(
         nodes=tuple(planned),
         algorithm=elected_by,
         redis_url=stores.redis_url if own_redis else None,
-        mongodb_uri=stores.mongodb_uri if own_mongo else None,
+        mongodb_uri=stores.mongodb_uri_with_tls if own_mongo else None,
         stop_timeout=settings.cluster.shutdown_timeout + timedelta(seconds=10),
         ports={**metrics, **{f"peer/{name}": peer_port for name, peer_port in peers.items()}},
         notes=tuple(
@@ -132,7 +148,25 @@ def make_plan(
             for i, (wanted, chosen) in enumerate(metrics.items(), 1)
             if int(wanted) != chosen
         ),
+        guarded=auth.auth_enabled,
+        admin_unset=auth.auth_enabled and auth.admin_password is None and not auth.demo_users,
     )
+
+
+def _demand_certificate(settings: Settings, given: Mapping[str, str]) -> None:
+    if settings.tls.tls_enabled and settings.tls.tls_client_auth == "required" and not given.get("HEGEMON_CLIENT_CERT"):
+        raise LocalError(
+            "TLS_CLIENT_AUTH=required: name a certificate of TLS_CLIENT_CA_FILE with its key in HEGEMON_CLIENT_CERT, "
+            "by which the nodes can be looked at from here; or take TLS_CLIENT_AUTH=optional"
+        )
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    """What makes the credentials by which we look at our own nodes; None where they want none."""
+    if not settings.auth.auth_enabled:
+        return None
+    cluster_id = settings.cluster.cluster_id
+    return Tokens(key_ring(identity_options(settings.auth, cluster_id)), ClusterClock(), cluster_id=cluster_id)
 
 
 def _algorithm(given: Mapping[str, str], env_file: Path | None, nodes: int, wanted: str | None) -> str:
@@ -167,7 +201,7 @@ def _node(
     server = settings.server
     host = _REACHED_AT.get(server.server_host, server.server_host)
     place = f"[{host}]" if ":" in host else host
-    url = f"{'https' if server.tls_enabled else 'http'}://{place}:{port}"
+    url = f"{'https' if settings.tls.tls_enabled else 'http'}://{place}:{port}"
     metrics_port = list(metrics.values())[index] if metrics else 0
     metrics_url = None
     if server.metrics_enabled:

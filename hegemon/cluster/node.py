@@ -13,16 +13,22 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.protection import Protection
+from hegemon.cluster.secret_texts import secret_texts
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
-from hegemon.cluster.slices import retry_policy, worker_options
+from hegemon.cluster.slices import payload_keys, retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
 from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin
+from hegemon.events.bus import Events
+from hegemon.events.cluster import NodeReincarnated, NodeStarted, NodeStopped, NodeStopping
+from hegemon.monitoring.activity import NodeActivity
 from hegemon.monitoring.logs import configure
 from hegemon.monitoring.metrics import NodeMetrics
 from hegemon.queue import mongo
@@ -35,6 +41,7 @@ from hegemon.queue.jobs import Origin
 from hegemon.queue.office_store import OfficeStore
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
+from hegemon.queue.sealing import Sealer
 from hegemon.queue.store import JobStore
 from hegemon.queue.submit import Limits, Submitter
 from hegemon.version import VERSION
@@ -42,6 +49,8 @@ from hegemon.version import VERSION
 log = structlog.get_logger(__name__)
 
 STORE_PATIENCE_S: Final = 30.0
+# How long a stopping node tries to write what its audit log still holds.
+CLOSE_S: Final = 5.0
 
 
 class Frontend(Protocol):
@@ -49,7 +58,12 @@ class Frontend(Protocol):
 
     url: str
 
-    async def start(self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None) -> None: ...
+    @property
+    def certificate_ends_s(self) -> float | None: ...
+
+    async def start(
+        self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None, protection: Protection | None
+    ) -> None: ...
 
     async def stop(self, grace_s: float) -> None: ...
 
@@ -62,7 +76,7 @@ class Node:
     """One node. `run()` lives until `stop` is set; `started` is set when the API answers and a worker is open."""
 
     def __init__(self, settings: Settings, frontend: Frontend) -> None:
-        configure(settings.log.log_level, settings.log.log_format)
+        configure(settings.log.log_level, settings.log.log_format, secret_texts(settings))
         for warning in settings.warnings:
             log.warning("setting_unknown", hint=warning)
         self._settings = settings
@@ -71,6 +85,7 @@ class Node:
         self._incarnation = incarnation(self._node)
         self.started = asyncio.Event()
         self._clock = ClusterClock()
+        self._events = Events(self._node, self._clock.now_ms)
         self._pulse = Pulse()
         self._beat_now = asyncio.Event()
         self._woken = asyncio.Event()
@@ -79,10 +94,13 @@ class Node:
         """Start, live, stop in order. Raises `StartError` with a sentence when it cannot start."""
         try:
             self._connect()
+        except (WrongStore, AuthSettingsError) as error:
+            raise StartError(str(error)) from error
+        try:
             await self._check_stores()
             self._build()
             await self._live(stop)
-        except (WorkerStartError, TwinError, WrongStore, StoreUnavailable) as error:
+        except (WorkerStartError, TwinError, WrongStore, StoreUnavailable, AuthSettingsError) as error:
             raise StartError(str(error)) from error
         finally:
             await self._close()
@@ -92,14 +110,25 @@ class Node:
     def _connect(self) -> None:
         stores = self._settings.store
         cluster_id = self._settings.cluster.cluster_id
-        self._client = mongo.connect(stores.mongodb_uri, timeout=stores.mongodb_timeout)
+        self._client = mongo.connect(stores.mongodb_uri_with_tls, timeout=stores.mongodb_timeout)
         database = self._client[stores.mongodb_database]
         self._redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
         self._rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, confirm=False)
         self._store = JobStore(self._client, database)
         self._queries = JobQueries(self._client, database)
         self._offices = OfficeStore(database)
+        self._activity = NodeActivity(database, self._node)
         self._index = MemberIndex(self._redis)
+        self._protection: Protection | None = None
+        if self._settings.auth.auth_enabled:
+            self._protection = Protection(
+                self._settings,
+                self._client,
+                self._clock,
+                leads=lambda: self._leadership.office.held is not None,
+                monotonic=time.monotonic,
+                emit=self._events.emit,
+            )
 
     async def _check_stores(self) -> None:
         deadline = time.monotonic() + STORE_PATIENCE_S
@@ -125,10 +154,13 @@ class Node:
         await self._offices.enlist(self._incarnation, self._node, self._clock.now_ms())
         try:
             await self._offices.agree(self._incarnation, algorithm)
-        except WrongStore:
+            if self._protection is not None:
+                await self._protection.prepare()
+        except (WrongStore, AuthSettingsError):
             await self._offices.discharge(self._incarnation)
             raise
         self._boot = await self._offices.next_boot(self._node)
+        await self._activity.listen(self._events, self._boot)
 
     def _build(self) -> None:
         self._policy = retry_policy(self._settings.queue)
@@ -148,6 +180,7 @@ class Node:
             supervisor=self._supervisor,
             policy=self._policy,
             woken=self._woken,
+            emit=self._events.emit,
         )
         self._build_views()
 
@@ -155,6 +188,7 @@ class Node:
         """What accepts, runs and answers for jobs."""
         settings = self._settings
         queue, cluster, worker = settings.queue, settings.cluster, settings.worker
+        sealer = Sealer.of(payload_keys(settings))
         self._submitter = Submitter(
             store=self._store,
             queries=self._queries,
@@ -173,6 +207,7 @@ class Node:
             reborn=self._reincarnate,
             indexed=self._woken.set,
             working=lambda: self._supervisor.working,
+            sealer=sealer,
         )
         self._supervisor = Supervisor(
             node=self._node,
@@ -183,6 +218,7 @@ class Node:
             lease_s=worker.worker_lease.total_seconds(),
             index=self._index,
             opened=self._beat_now.set,
+            emit=self._events.emit,
         )
         self._service = JobService(
             submitter=self._submitter,
@@ -192,6 +228,8 @@ class Node:
             clock=self._clock,
             mongo_breaker=self._mongo_breaker,
             redis_breaker=self._redis_breaker,
+            sealer=sealer,
+            emit=self._events.emit,
         )
         self._heartbeat = Heartbeat(
             index=self._index,
@@ -221,6 +259,7 @@ class Node:
             mongo_breaker=self._mongo_breaker,
             redis_breaker=self._redis_breaker,
             url=lambda: self._frontend.url,
+            activity=self._activity,
         )
         self._metrics = NodeMetrics(
             node=self._node,
@@ -228,6 +267,7 @@ class Node:
             office=self._leadership.office,
             pulse=self._pulse,
             submitter=self._submitter,
+            certificate_ends_s=lambda: self._frontend.certificate_ends_s,
         )
 
     # -- living --------------------------------------------------------------------------------------------------------
@@ -239,20 +279,30 @@ class Node:
                 def go(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
                     return group.create_task(work(), name=name)
 
-                await self._frontend.start(self._service, self._observer, self._metrics_source())
+                # First, so that nobody is let in by a list of revocations that nothing keeps fresh.
+                guards = [] if self._protection is None else [go("protection", self._protection.run)]
+                await self._frontend.start(self._service, self._observer, self._metrics_source(), self._protection)
                 leading = await self._leadership.start(go)
                 loops = [
                     go("beat", self._heartbeat.run),
                     go("submitter", self._submitter.run),
                     go("service", self._service.run),
+                    go("activity", self._activity.run),
                 ]
                 workers = go("supervisor", self._supervisor.run)
                 announce = go("announce", self._announce)
                 fault = await self._told_to_stop(stop)
                 log.info("node_stopping", node=self._node)
+                self._events.emit(NodeStopping(str(fault or "it was told to")))
                 announce.cancel()
                 # The beat would write itself back into the tables that we leave.
                 await self._drain(workers, beat=loops[0])
+                if self._protection is not None:
+                    # Two that write the log at once would write it twice.
+                    for guard in guards:
+                        guard.cancel()
+                    await asyncio.wait(guards)
+                    await self._protection.close(CLOSE_S)
                 for task in (*loops, *leading):
                     task.cancel()
                 if fault is not None:
@@ -292,6 +342,7 @@ class Node:
         reborn = incarnation(self._node)
         await self._offices.enlist(reborn, self._node, now_ms)
         log.warning("node_reincarnated", node=self._node, was=self._incarnation, now=reborn)
+        self._events.emit(NodeReincarnated(self._incarnation, reborn))
         self._incarnation = reborn
         return Origin(self._node, reborn)
 
@@ -299,6 +350,7 @@ class Node:
         while not (await self._observer.ready()).ok:
             await asyncio.sleep(0.02)
         log.info("node_started", node=self._node, url=self._frontend.url, version=VERSION)
+        self._events.emit(NodeStarted(self._frontend.url, VERSION))
         self.started.set()
 
     async def _drain(self, workers: asyncio.Task[None], beat: asyncio.Task[None]) -> None:
@@ -326,6 +378,8 @@ class Node:
                 # The leader sweeps for this incarnation, in vain.
                 log.warning("left_without_discharge", node=self._node, reason=str(error))
         log.info("node_stopped", node=self._node)
+        self._events.emit(NodeStopped())
+        await self._activity.drain()
 
     def _information(self) -> dict[str, Any]:
         return {

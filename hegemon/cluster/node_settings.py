@@ -1,6 +1,5 @@
 """The settings of a node itself: its API, its place in the cluster, its stores and its log."""
 
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -23,9 +22,9 @@ from hegemon.cluster.setting_forms import (
     Size,
     Url,
     Whole,
-    is_loopback,
 )
 from hegemon.cluster.setting_group import Conflict, Group
+from hegemon.cluster.tls_settings import unreadable, with_parameters, wrong_keys
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _MS, _SECOND, _MINUTE, _HOUR = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -45,15 +44,10 @@ class ServerSettings(Group):
     server_host: Annotated[str, Host()] = Field(
         default="127.0.0.1",
         description="The address that the API listens on: 127.0.0.1 or ::1 for this machine only, 0.0.0.0 for all "
-        "IPv4 networks. Without authentication an address beyond this machine needs ALLOW_INSECURE_BIND.",
+        "IPv4 networks. An address beyond this machine needs AUTH_ENABLED, and TLS_ENABLED or TRUSTED_PROXIES.",
     )
     server_port: Annotated[int, Whole(1, 65535)] = Field(
         default=8080, description="The TCP port of the API. It must differ from METRICS_PORT."
-    )
-    allow_insecure_bind: YesNo = Field(
-        default=False,
-        description="Lets the API listen beyond this machine while AUTH_ENABLED is off: whoever reaches SERVER_HOST "
-        "can then submit, read and cancel every job. Only for networks in which everybody is trusted.",
     )
     max_request_size: Annotated[int, Size(_KIB, _GIB)] = Field(
         default=16 * _MIB,
@@ -69,56 +63,13 @@ class ServerSettings(Group):
         description="A port of its own for metrics, on SERVER_HOST, so that a scraper needs no access to the API. 0 "
         "serves them on the API's port only. Without effect while METRICS_ENABLED is off.",
     )
-    auth_enabled: YesNo = Field(
-        default=False,
-        description="Whether callers must prove who they are. Not built into this version yet: it must stay false, "
-        "and SERVER_HOST on loopback.",
-    )
-    jwt_secret: Annotated[SecretStr | None, Secret(least_bytes=32)] = Field(
-        default=None,
-        description="The key that signs tokens once AUTH_ENABLED can be on, the same on all nodes. Never printed.",
-    )
-    tls_enabled: YesNo = Field(
-        default=False, description="Whether the API speaks HTTPS instead of HTTP. Needs TLS_CERT_FILE and TLS_KEY_FILE."
-    )
-    tls_cert_file: Annotated[Path | None, File()] = Field(
-        default=None,
-        description="The certificate in PEM form, followed by those that lead to its root. Read at start, with "
-        "TLS_ENABLED.",
-    )
-    tls_key_file: Annotated[Path | None, File()] = Field(
-        default=None, description="The private key of TLS_CERT_FILE in PEM form, without a passphrase."
-    )
 
     def conflicts(self) -> Iterator[Conflict]:
-        if self.auth_enabled:
-            yield Conflict(
-                ("AUTH_ENABLED",),
-                "authentication is not built into this version yet; leave AUTH_ENABLED=false and bind SERVER_HOST "
-                "to loopback",
-            )
-        elif not is_loopback(self.server_host) and not self.allow_insecure_bind:
-            yield Conflict(
-                ("SERVER_HOST", "AUTH_ENABLED", "ALLOW_INSECURE_BIND"),
-                "without authentication SERVER_HOST must be loopback (127.0.0.1, ::1 or localhost), unless "
-                "ALLOW_INSECURE_BIND=true says that everybody who can reach this node is trusted",
-            )
         if self.metrics_enabled and self.metrics_port == self.server_port:
             yield Conflict(
                 ("METRICS_PORT", "SERVER_PORT"),
                 "METRICS_PORT must differ from SERVER_PORT; METRICS_PORT=0 serves metrics on the API's port only",
             )
-        yield from self._tls_conflicts()
-
-    def _tls_conflicts(self) -> Iterator[Conflict]:
-        if not self.tls_enabled:
-            return
-        files = {"TLS_CERT_FILE": self.tls_cert_file, "TLS_KEY_FILE": self.tls_key_file}
-        if None in files.values():
-            yield Conflict(("TLS_ENABLED", *files), "TLS_ENABLED needs TLS_CERT_FILE and TLS_KEY_FILE")
-        for name, path in files.items():
-            if path is not None and not (os.access(path, os.R_OK) and path.is_file()):
-                yield Conflict((name,), f"{name} must be the path of a file that exists and can be read")
 
 
 def default_node_id() -> str:
@@ -161,7 +112,8 @@ class ClusterSettings(Group):
 class StoreSettings(Group):
     """Where MongoDB and Redis are, and how long to wait for them.
 
-    `mongodb_uri` and `redis_url` are plain text that may hold a password: show them only through `Settings.public()`.
+    `mongodb_uri_with_tls` and `redis_url` are plain text that may hold a password: show them only through
+    `Settings.public()`.
     """
 
     mongodb_uri: Annotated[str, Url(("mongodb", "mongodb+srv"))] = Field(
@@ -176,6 +128,16 @@ class StoreSettings(Group):
         default=5 * _SECOND,
         description="How long one operation on MongoDB may take before callers get 503 and the node tries again. "
         "Longer rides out a change of primary; shorter tells callers sooner.",
+    )
+    mongodb_tls_ca_file: Annotated[Path | None, File()] = Field(
+        default=None,
+        description="The authority of MongoDB's certificate in PEM form; it turns TLS on, and no other authority is "
+        "trusted then. For one that the system trusts, tls=true in MONGODB_URI does.",
+    )
+    mongodb_tls_key_file: Annotated[Path | None, File()] = Field(
+        default=None,
+        description="This node's certificate and its key, in one PEM file, if MongoDB asks for one. Goes with TLS, by "
+        "MONGODB_TLS_CA_FILE or MONGODB_URI.",
     )
     redis_url_given: Annotated[str | None, Url(("redis", "rediss"))] = Field(
         default=None,
@@ -194,6 +156,25 @@ class StoreSettings(Group):
     redis_db: Annotated[int, Whole(0, 65535)] = Field(
         default=0, description="The number of the database that goes with REDIS_ADDR."
     )
+    redis_tls_ca_file: Annotated[Path | None, File()] = Field(
+        default=None,
+        description="The authority of Redis' certificate in PEM form, if the system does not know it; no other one is "
+        "trusted then. Goes with a REDIS_URL that begins with rediss://.",
+    )
+    redis_tls_cert_file: Annotated[Path | None, File()] = Field(
+        default=None,
+        description="This node's certificate in PEM form, if Redis asks for one. Goes with REDIS_TLS_KEY_FILE.",
+    )
+    redis_tls_key_file: Annotated[Path | None, File()] = Field(
+        default=None, description="The private key of REDIS_TLS_CERT_FILE in PEM form, without a passphrase."
+    )
+    payload_encryption_keys: Annotated[SecretStr | None, Secret()] = Field(
+        default=None,
+        description="Keys that payloads and results are encrypted with wherever they are stored, as ID:KEY separated "
+        "by commas, each KEY 32 bytes in base64 (`openssl rand -base64 32`); the same on all nodes. The first "
+        "encrypts, all decrypt: to rotate, add the new key at the end everywhere, then put it first, and keep the old "
+        "one as long as jobs are kept. Unset: nothing is encrypted. Never printed.",
+    )
     redis_timeout: StoreTimeout = Field(
         default=2 * _SECOND,
         description="How long one operation on Redis may take before the connection counts as lost. A leader does "
@@ -202,20 +183,53 @@ class StoreSettings(Group):
 
     @property
     def redis_url(self) -> str:
-        """REDIS_URL if given, else the URL that REDIS_ADDR, REDIS_PASSWORD and REDIS_DB make. It holds the password."""
+        """REDIS_URL with the files of its TLS, else the URL that REDIS_ADDR, REDIS_PASSWORD and REDIS_DB make. It holds
+        the password.
+        """
         if self.redis_url_given is not None:
-            return self.redis_url_given
+            files = {
+                "ssl_ca_certs": self.redis_tls_ca_file,
+                "ssl_certfile": self.redis_tls_cert_file,
+                "ssl_keyfile": self.redis_tls_key_file,
+            }
+            return with_parameters(self.redis_url_given, files)
         password = self.redis_password.get_secret_value() if self.redis_password else ""
         credentials = f":{quote(password, safe='')}@" if password else ""
         return f"redis://{credentials}{self.redis_addr}/{self.redis_db}"
 
+    @property
+    def mongodb_uri_with_tls(self) -> str:
+        """MONGODB_URI with the files of its TLS. It may hold a password."""
+        files = {"tlsCAFile": self.mongodb_tls_ca_file, "tlsCertificateKeyFile": self.mongodb_tls_key_file}
+        on = {"tls": "true"} if self.mongodb_tls_ca_file else {}
+        return with_parameters(self.mongodb_uri, {**on, **files})
+
     def conflicts(self) -> Iterator[Conflict]:
+        if self.payload_encryption_keys is not None:
+            yield from wrong_keys(self.payload_encryption_keys.get_secret_value())
+        yield from self._tls_conflicts()
         if self.redis_url_given is None:
             return
         for attribute in ("redis_addr", "redis_password", "redis_db"):
             if attribute in self.model_fields_set:
                 name = attribute.upper()
                 yield Conflict(("REDIS_URL", name), f"REDIS_URL and {name} exclude each other")
+
+    def _tls_conflicts(self) -> Iterator[Conflict]:
+        redis = {
+            "REDIS_TLS_CA_FILE": self.redis_tls_ca_file,
+            "REDIS_TLS_CERT_FILE": self.redis_tls_cert_file,
+            "REDIS_TLS_KEY_FILE": self.redis_tls_key_file,
+        }
+        given = [name for name, path in redis.items() if path is not None]
+        if given and not (self.redis_url_given or "").startswith("rediss://"):
+            yield Conflict(("REDIS_URL", *given), f"{given[0]} needs a REDIS_URL that begins with rediss://")
+        if (self.redis_tls_cert_file is None) is not (self.redis_tls_key_file is None):
+            yield Conflict(
+                ("REDIS_TLS_CERT_FILE", "REDIS_TLS_KEY_FILE"), "REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE go together"
+            )
+        mongodb = {"MONGODB_TLS_CA_FILE": self.mongodb_tls_ca_file, "MONGODB_TLS_KEY_FILE": self.mongodb_tls_key_file}
+        yield from unreadable({**redis, **mongodb})
 
 
 class LogSettings(Group):

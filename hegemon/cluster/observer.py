@@ -13,6 +13,9 @@ from hegemon.cluster.election_settings import ElectionAlgorithm
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.membership import Known
 from hegemon.cluster.ports import (
+    Activity,
+    ActivityFilter,
+    ActivityPage,
     ElectionInfo,
     Health,
     LeaderInfo,
@@ -72,6 +75,7 @@ class NodeObserver:
         mongo_breaker: Breaker,
         redis_breaker: Breaker,
         url: Callable[[], str],
+        activity: Activity,
     ) -> None:
         self._settings = settings
         self._version = version
@@ -88,6 +92,7 @@ class NodeObserver:
         self._mongo = mongo_breaker
         self._redis = redis_breaker
         self._url = url
+        self._activity = activity
         self._counted: tuple[float, dict[str, int]] = (0.0, {})
         self._epoch = 0
 
@@ -209,6 +214,16 @@ class NodeObserver:
             "started_at": self._started_at,
         }
 
+    async def activity(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
+        """See the port."""
+        try:
+            async with self._mongo.guard():
+                return await self._activity.page(which, limit=limit, after=after)
+        except StoreUnavailable:
+            others = [known.member.id for known in self._leadership.membership.members()]
+            missing = [name for name in others if name != self._node]
+            return self._activity.own(which, limit=limit, after=after, missing=missing)
+
     async def live(self) -> Health:
         """The loops turn: this node's own, and those of its worker processes."""
         now = time.monotonic()
@@ -239,8 +254,9 @@ class NodeObserver:
         else:
             try:
                 await self._offices.read()
-            except StoreUnavailable as error:
-                parts["mongodb"] = str(error)
+            except StoreUnavailable:
+                # Anybody may ask for this: the driver's words name hosts and ports.
+                parts["mongodb"] = "does not answer"
         if self._pulse.state != READY:
             parts["index"] = "is being rebuilt" if self._pulse.state else "is not there yet"
         if not any(worker.open.is_set() and not worker.solo for worker in self._supervisor.workers.values()):

@@ -36,6 +36,8 @@ import structlog
 
 from hegemon.cluster.shell import ElectionShell
 from hegemon.cluster.witness import Witness
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import OfficeActive, OfficeLost, OfficePaused, OfficeTaken, OfficeVacated
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import Fenced, IndexRefused, QueueError, StoreUnavailable, leaf
@@ -76,6 +78,7 @@ class OfficeKeeper:
         duties: Duties,
         rebuild: Rebuild,
         by_majority: bool = False,
+        emit: Emit = unheard,
     ) -> None:
         self._shell = shell
         self._store = store
@@ -90,6 +93,7 @@ class OfficeKeeper:
         self._duties = duties
         self._rebuild = rebuild
         self._by_majority = by_majority
+        self._emit = emit
         self.held: Office | None = None
         self.active = False
         self._win = 0
@@ -112,6 +116,7 @@ class OfficeKeeper:
                     await self._hold(office)
             except OfficeLostError as error:
                 log.warning("office_lost", node=self._node, reason=str(error))
+                self._emit(OfficeLost(str(error)))
                 if not self._win_is_over():
                     await self._shell.office_lost(str(error))
                     await self._shell.until(self._win_is_over)
@@ -137,6 +142,7 @@ class OfficeKeeper:
             async with asyncio.timeout(VACATE_S):
                 await self._store.resign(held)
             log.info("office_vacated", node=self._node, epoch=held.epoch)
+            self._emit(OfficeVacated(held.epoch))
         except (StoreUnavailable, TimeoutError):
             log.warning("resigned_unrecorded", node=self._node)
 
@@ -164,6 +170,7 @@ class OfficeKeeper:
                 if taken is not None:
                     failpoint("office.after_epoch")
                     log.info("office_taken", node=self._node, epoch=taken.epoch, term=term)
+                    self._emit(OfficeTaken(taken.epoch, term))
                     return taken
             await asyncio.sleep(SEEK_S)
         return None
@@ -192,6 +199,7 @@ class OfficeKeeper:
                 await self._confirm(index, office)
                 self.active, self._said = True, ""
                 log.info("leader_active", node=self._node, epoch=office.epoch, generation=office.generation)
+                self._emit(OfficeActive(office.epoch, office.generation))
                 await self._serve(index)
             except Fenced as error:
                 self.active = False
@@ -205,6 +213,8 @@ class OfficeKeeper:
                 self.active = False
                 if self._witness.office.epoch > office.epoch:
                     raise OfficeLostError("MongoDB shows a newer epoch") from error
+                if not self._said:
+                    self._emit(OfficePaused(office.epoch, error.store))
                 self._say_once("leader_paused", error)
                 await asyncio.sleep(self._beat_s)
 

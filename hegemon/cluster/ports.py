@@ -23,13 +23,22 @@ class Submitted(msgspec.Struct, frozen=True):
     status: str
 
 
+class SubmittedBatch(msgspec.Struct, frozen=True):
+    """An accepted batch: its ids in order. `created` is False when an idempotency key gave back those of an earlier
+    request."""
+
+    ids: list[str]
+    created: bool
+
+
 class JobFilter(msgspec.Struct, frozen=True):
-    """Which jobs to list; None means any."""
+    """Which jobs to list; None means any. `queues` narrows it further, to those that a caller may see."""
 
     status: str | None = None
     type: str | None = None
     queue: str | None = None
     tag: str | None = None
+    queues: frozenset[str] | None = None
 
 
 class JobPage(msgspec.Struct, frozen=True):
@@ -40,11 +49,13 @@ class JobPage(msgspec.Struct, frozen=True):
 
 
 class DeadFilter(msgspec.Struct, frozen=True):
-    """Which dead letters to act on. `ids` and the others exclude each other; all None means every dead letter."""
+    """Which dead letters to act on. `ids` and the others exclude each other; all None means every dead letter.
+    `queues` narrows it further, to those that a caller may change."""
 
     ids: Sequence[str] | None = None
     type: str | None = None
     queue: str | None = None
+    queues: frozenset[str] | None = None
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
@@ -173,6 +184,49 @@ class Health(msgspec.Struct, frozen=True):
     parts: dict[str, str]
 
 
+class ActivityFilter(msgspec.Struct, frozen=True):
+    """Which events: kinds that begin with `kind`, of these severities, of this node; None means any. `queues` leaves
+    out events about jobs of other queues."""
+
+    kind: str | None = None
+    severities: frozenset[str] | None = None
+    node: str | None = None
+    queues: frozenset[str] | None = None
+
+
+class ActivityEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain event (`hegemon.events`). `id` is NODE:BOOT:SEQ; `place` its place among all of the cluster's events,
+    None while it has none yet; `at` UTC milliseconds of the cluster clock."""
+
+    id: str
+    place: int | None
+    at: int
+    node: str
+    kind: str
+    severity: str
+    fields: dict[str, Any]
+
+
+class ActivityPage(msgspec.Struct, frozen=True):
+    """Events, oldest first. `following` is the place after which to go on, None if there is none yet. Not `complete`:
+    MongoDB does not answer, and these are the node's own alone; `missing` names the other nodes."""
+
+    events: list[ActivityEvent]
+    following: int | None
+    complete: bool = True
+    missing: list[str] = []
+
+
+class Activity(Protocol):
+    """What happened in the cluster, as one node can tell."""
+
+    async def page(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
+        """All nodes' events: the first `limit` behind the place `after`, or the newest. StoreUnavailable."""
+
+    def own(self, which: ActivityFilter, *, limit: int, after: int | None, missing: list[str]) -> ActivityPage:
+        """This node's own, from memory."""
+
+
 class Jobs(Protocol):
     """What callers do with jobs. All raise `StoreUnavailable` (with retry_after_s) when a store does not answer."""
 
@@ -180,8 +234,10 @@ class Jobs(Protocol):
         """Accept one job; returns once its document is durable. InvalidJob, PayloadTooLarge, QueueFull, Overloaded,
         IdempotencyKeyReused, IdempotencyKeyInFlight."""
 
-    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
-        """Accept all or none, in one transaction; ids in order. Also BatchTooLarge. InvalidJob.field is
+    async def submit_batch(
+        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+    ) -> SubmittedBatch:
+        """Accept all or none, in one transaction; else as `submit`. Also BatchTooLarge. InvalidJob.field is
         `jobs[i].name`.
         """
 
@@ -229,6 +285,10 @@ class Observer(Protocol):
 
     def cluster(self) -> dict[str, Any]:
         """cluster_id, version, node_id, algorithm, strategy, generation."""
+
+    async def activity(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
+        """What happened: the first `limit` events behind the place `after`; without it the newest. Never fails for a
+        store's sake: the page says whose events it lacks."""
 
     async def live(self) -> Health:
         """Is this process doing its work (its loops turn)? False means: restart it."""

@@ -21,6 +21,8 @@ from typing import Final
 
 import structlog
 
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import RebuildFinished, RebuildStarted
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import encode_body, entry_text, parse_entry
@@ -54,6 +56,7 @@ class Rebuilder:
         lease_s: float,
         expected: Callable[[], Awaitable[set[str] | None]],
         began: Callable[[], None],
+        emit: Emit = unheard,
     ) -> None:
         self._redis = redis
         self._offices = offices
@@ -65,6 +68,7 @@ class Rebuilder:
         self._lease_s = lease_s
         self._expected = expected
         self._began = began
+        self._emit = emit
 
     async def rebuild(self, office: Office) -> Office | None:
         """The office with its new generation once the index is whole; None if the office was lost."""
@@ -91,6 +95,7 @@ class Rebuilder:
     async def _build(self, office: Office, run_id: str) -> None:
         index = LeaderIndex(self._redis, epoch=office.epoch, generation=office.generation)
         began = time.monotonic()
+        self._emit(RebuildStarted(office.generation))
 
         async def move_on(state: str) -> None:
             await index.rebuild_state(
@@ -115,9 +120,9 @@ class Rebuilder:
                 await index.undeclare(worker, stale)
         failpoint("rebuild.before_ready")
         await move_on("ready")
-        log.warning(
-            "index_rebuilt", generation=office.generation, jobs=indexed, seconds=round(time.monotonic() - began, 3)
-        )
+        seconds = round(time.monotonic() - began, 3)
+        log.warning("index_rebuilt", generation=office.generation, jobs=indexed, seconds=seconds)
+        self._emit(RebuildFinished(office.generation, indexed, seconds))
 
     async def _let_declare(self, index: LeaderIndex, *, first: bool) -> None:
         """Wait until every worker that may live has declared, or cannot start anything any more: its lease has run out,

@@ -26,6 +26,8 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.jobs import JobDead
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import encode_body, entry_text, parse_entry
@@ -39,6 +41,7 @@ from hegemon.queue.states import LIVE, Event, Status, after
 from hegemon.queue.store import JobStore
 
 LOSSES_MAX: Final = 2
+QUARANTINED: Final = "Quarantined"
 # Beyond the attempts of any job: nothing of one whose document is gone stays.
 REMOVED: Final = 1 << 31
 
@@ -86,6 +89,7 @@ class Recovery:
         queries: JobQueries,
         clock: ClusterClock,
         rules: Rules,
+        emit: Emit = unheard,
     ) -> None:
         self._index = index
         self._member = member
@@ -93,6 +97,7 @@ class Recovery:
         self._queries = queries
         self._clock = clock
         self._rules = rules
+        self._emit = emit
         self._rng = random.Random()
         self.reasons: dict[str, str] = {}
 
@@ -143,11 +148,20 @@ class Recovery:
             for job_id, document in (await self._queries.many(list(expected))).items():
                 if document["status"] not in LIVE:
                     ended[job_id] = document["attempt"]
+                    self._tell_end(document, expected[job_id])
                 elif document["attempt"] == expected[job_id]:
                     placements[job_id] = Placement(entry_text(document), encode_body(document), document.get("due"))
         indexed = await self._index.reindex(placements, ended)
         failpoint("recover.after_requeue")
         return indexed
+
+    def _tell_end(self, document: Document, attempt: int) -> None:
+        if document["status"] == Status.FAILED and document["attempt"] == attempt:
+            # By our own change, just now.
+            error = document["error"]["type"]
+            outcome = "quarantined" if error == QUARANTINED else "timeout"
+            job_id, type_, queue = document["_id"], document["type"], document["queue"]
+            self._emit(JobDead(job_id, type_, queue, attempt - 1, outcome, error))
 
     def _change(self, document: Document, mark: str, worker: str) -> Document:
         """The update that wins the next attempt. The attempt is a fence and always grows; what is counted is apart."""
@@ -191,7 +205,7 @@ class Recovery:
             "status": after(Status.RUNNING, Event.GIVE_UP).value,
             "completed_at": now_ms,
             "error": {
-                "type": "Quarantined",
+                "type": QUARANTINED,
                 "message": (
                     f"its worker process died {crashes} times while it ran alone "
                     f"(MAX_CRASHES={self._rules.crashes_max})"

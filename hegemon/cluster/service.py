@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from hegemon.cluster.ports import DeadFilter, JobFilter, JobPage, Submitted
+from hegemon.cluster.ports import DeadFilter, JobFilter, JobPage, Submitted, SubmittedBatch
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.jobs import JobCancelled, JobDeleted, JobRequeued, JobsPurged, JobsRequeued
 from hegemon.failpoints import failpoint
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
@@ -21,6 +23,7 @@ from hegemon.queue.errors import InvalidJob, JobNotFound, JobStateConflict, Queu
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Document, Job, NewJob, from_document
 from hegemon.queue.queries import JobQueries
+from hegemon.queue.sealing import PLAIN, Sealer
 from hegemon.queue.states import FINAL, LIVE, Status
 from hegemon.queue.store import JobStore
 from hegemon.queue.submit import Submitter
@@ -46,6 +49,8 @@ class JobService:
         clock: ClusterClock,
         mongo_breaker: Breaker,
         redis_breaker: Breaker,
+        sealer: Sealer = PLAIN,
+        emit: Emit = unheard,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -54,6 +59,8 @@ class JobService:
         self._clock = clock
         self._mongo = mongo_breaker
         self._redis = redis_breaker
+        self._sealer = sealer
+        self._emit = emit
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
@@ -61,13 +68,16 @@ class JobService:
         job_id, created, status = await self._submitter.submit(job, scope=scope, idempotency_key=idempotency_key)
         return Submitted(job_id, created, status)
 
-    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+    async def submit_batch(
+        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+    ) -> SubmittedBatch:
         """See the port."""
-        return await self._submitter.submit_batch(jobs, scope=scope)
+        ids, created = await self._submitter.submit_batch(jobs, scope=scope, idempotency_key=idempotency_key)
+        return SubmittedBatch(ids, created)
 
     async def get(self, job_id: str) -> Job:
         """See the port."""
-        return from_document(await self._document(job_id))
+        return self._job(await self._document(job_id))
 
     async def list(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
         """See the port."""
@@ -82,9 +92,10 @@ class JobService:
             query["queue"] = which.queue
         if which.tag is not None:
             query["tags"] = which.tag
+        query |= _within(which.queues)
         async with self._mongo.guard():
             documents, following = await self._queries.page(query, limit=limit, cursor=cursor)
-        return JobPage([from_document(document) for document in documents], following)
+        return JobPage([self._job(document) for document in documents], following)
 
     async def cancel(self, job_id: str) -> Job:
         """See the port. Order: make it undispatchable, record it, tell the worker that holds it; the first two are
@@ -98,6 +109,8 @@ class JobService:
             # Answered, and its holder told, as this write made it: by a second look it may live again.
             after = await self._store.cancel(job_id, self._clock.now_ms())
         failpoint("cancel.after_write")
+        if after is not None:
+            self._emit(JobCancelled(job_id, after["type"], after["queue"], holder or None))
         if after is None:
             after = await self._document(job_id)
             self._must(after, {Status.CANCELLED}, "it has ended already")
@@ -108,7 +121,7 @@ class JobService:
             except QueueError as error:
                 # It is cancelled; its handler runs to its end for nothing, and its result is refused.
                 log.warning("cancel_not_delivered", job=job_id, worker=holder, reason=str(error))
-        return from_document(after)
+        return self._job(after)
 
     async def retry(self, job_id: str) -> Job:
         """See the port."""
@@ -125,7 +138,8 @@ class JobService:
             )
         failpoint("requeue.after_write")
         self._submitter.enqueue_again([job_id])
-        return from_document(revived)
+        self._emit(JobRequeued(job_id, revived["type"], revived["queue"]))
+        return self._job(revived)
 
     async def delete(self, job_id: str) -> None:
         """See the port."""
@@ -133,6 +147,7 @@ class JobService:
         self._must(document, FINAL, "it is live: cancel it first")
         async with self._mongo.guard():
             await self._queries.remove({"_id": job_id}, "request")
+        self._emit(JobDeleted(job_id, document["type"], document["queue"]))
 
     async def wait(self, job_id: str, *, timeout_s: float) -> Job:
         """See the port."""
@@ -151,11 +166,13 @@ class JobService:
                     if not futures:
                         del self._waiting[job_id]
             document = await self._document(job_id)
-        return from_document(document)
+        return self._job(document)
 
     async def requeue_dead(self, which: DeadFilter) -> int:
         """See the port."""
-        return await self._each_dead(which, self._revive)
+        if count := await self._each_dead(which, self._revive):
+            self._emit(JobsRequeued(count))
+        return count
 
     async def purge_dead(self, which: DeadFilter) -> int:
         """See the port."""
@@ -164,7 +181,9 @@ class JobService:
             async with self._mongo.guard():
                 return await self._queries.remove({"_id": {"$in": list(ids)}, "status": Status.FAILED.value}, "request")
 
-        return await self._each_dead(which, remove)
+        if count := await self._each_dead(which, remove):
+            self._emit(JobsPurged(count))
+        return count
 
     async def run(self) -> None:
         """Answer waiters: one query for all of them, more often while somebody has just come."""
@@ -192,7 +211,7 @@ class JobService:
         return revived
 
     async def _each_dead(self, which: DeadFilter, act: Any) -> int:
-        query: Document = {"status": Status.FAILED.value}
+        query: Document = {"status": Status.FAILED.value} | _within(which.queues)
         if which.ids is not None:
             query["_id"] = {"$in": list(which.ids)}
         if which.type is not None:
@@ -214,6 +233,9 @@ class JobService:
                 break
         return count
 
+    def _job(self, document: Document) -> Job:
+        return from_document(document, self._sealer)
+
     async def _document(self, job_id: str) -> Document:
         async with self._mongo.guard():
             document = await self._queries.get(job_id)
@@ -225,3 +247,8 @@ class JobService:
     def _must(document: Document, statuses: frozenset[Status] | set[Status], why: str) -> None:
         if document["status"] not in statuses:
             raise JobStateConflict(f"the job is {document['status']}: {why}", status=document["status"])
+
+
+def _within(queues: frozenset[str] | None) -> Document:
+    # Beside `queue`, not in its place: a caller may ask for one that is not theirs, and finds nothing.
+    return {} if queues is None else {"$and": [{"queue": {"$in": sorted(queues)}}]}

@@ -12,20 +12,29 @@ from typing import Final, TypeVar
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from hegemon.cluster.audit_settings import AuditSettings
+from hegemon.cluster.auth_settings import AuthSettings
 from hegemon.cluster.election_settings import ElectionSettings
 from hegemon.cluster.job_settings import QueueSettings, WorkerSettings
+from hegemon.cluster.limit_settings import LimitSettings
 from hegemon.cluster.node_settings import ClusterSettings, LogSettings, ServerSettings, StoreSettings
+from hegemon.cluster.setting_forms import is_loopback
 from hegemon.cluster.setting_group import Conflict, Group, Setting
+from hegemon.cluster.tls_settings import TlsSettings
 
 __all__ = [
+    "AuditSettings",
+    "AuthSettings",
     "ClusterSettings",
     "ElectionSettings",
+    "LimitSettings",
     "LogSettings",
     "QueueSettings",
     "ServerSettings",
     "Settings",
     "SettingsError",
     "StoreSettings",
+    "TlsSettings",
     "WorkerSettings",
     "all_settings",
     "load",
@@ -54,6 +63,10 @@ class Settings:
     """All settings of a node. `warnings` are sentences about names that look like misspelt ones, for the log."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     election: ElectionSettings = field(default_factory=ElectionSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
@@ -63,7 +76,19 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     def groups(self) -> tuple[Group, ...]:
-        return (self.server, self.cluster, self.election, self.store, self.queue, self.worker, self.log)
+        return (
+            self.server,
+            self.auth,
+            self.tls,
+            self.limits,
+            self.audit,
+            self.cluster,
+            self.election,
+            self.store,
+            self.queue,
+            self.worker,
+            self.log,
+        )
 
     def public(self) -> dict[str, str]:
         """Every setting by environment name, as one would write it. Unset is empty; secrets are masked."""
@@ -73,6 +98,8 @@ class Settings:
         """The rules that do not hold: those of each group and those between groups."""
         for group in self.groups():
             yield from group.conflicts()
+        if not is_loopback(self.server.server_host):
+            yield from self._exposed()
         taken = {self.server.server_port, self.server.metrics_port if self.server.metrics_enabled else 0}
         if self.election.election_algorithm != "solo" and self.election.cluster_port in taken:
             yield Conflict(
@@ -82,6 +109,26 @@ class Settings:
         if self.server.max_request_size < self.queue.max_payload_size:
             yield Conflict(
                 ("MAX_REQUEST_SIZE", "MAX_PAYLOAD_SIZE"), "MAX_REQUEST_SIZE must not be smaller than MAX_PAYLOAD_SIZE"
+            )
+
+    def _exposed(self) -> Iterator[Conflict]:
+        """What must not be where others reach the API."""
+        if not self.auth.auth_enabled:
+            yield Conflict(
+                ("SERVER_HOST", "AUTH_ENABLED"),
+                "without authentication SERVER_HOST must be loopback (127.0.0.1, ::1 or localhost): set "
+                "AUTH_ENABLED=true, JWT_SECRET and TLS_ENABLED=true, or keep to this machine",
+            )
+        elif not self.tls.tls_enabled and not self.limits.trusted_proxies:
+            yield Conflict(
+                ("SERVER_HOST", "TLS_ENABLED"),
+                "without TLS everybody on the way reads passwords and tokens: set TLS_ENABLED=true, TLS_CERT_FILE and "
+                "TLS_KEY_FILE (`hegemon cert` makes both), or name in TRUSTED_PROXIES the proxy before this node that "
+                "speaks TLS",
+            )
+        if self.auth.demo_users:
+            yield Conflict(
+                ("SERVER_HOST", "DEMO_USERS"), "the passwords of DEMO_USERS are public: SERVER_HOST must be loopback"
             )
 
 
@@ -99,6 +146,10 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
     wrong: dict[str, str] = {}
     settings = Settings(
         server=_build(ServerSettings, values, wrong),
+        auth=_build(AuthSettings, values, wrong),
+        tls=_build(TlsSettings, values, wrong),
+        limits=_build(LimitSettings, values, wrong),
+        audit=_build(AuditSettings, values, wrong),
         cluster=_build(ClusterSettings, values, wrong),
         election=_build(ElectionSettings, values, wrong),
         store=_build(StoreSettings, values, wrong),

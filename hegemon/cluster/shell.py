@@ -38,6 +38,8 @@ from hegemon.election.contract import (
     View,
     Won,
 )
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import ElectionLost, ElectionWon, LeaderChanged
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +83,9 @@ class ElectionShell:
         self._carrier = carrier
         self._abdicate = abdicate
         self._changed = changed
+        self._led: tuple[str | None, int] = (None, 0)
+        # Set by whoever has built all this.
+        self.emit: Emit = unheard
         self._events: deque[Event] = deque()
         self._some = asyncio.Event()
         self._moved = asyncio.Condition()
@@ -173,9 +178,11 @@ class ElectionShell:
             case Won(term):
                 self._note("won", self.view.leader, term)
                 self.wins += 1
+                self.emit(ElectionWon(term))
                 await self._set(term)
             case Lost(leader, reason):
                 self._note("lost", leader, self.view.term, reason)
+                self.emit(ElectionLost(leader, self.view.term, reason))
                 await self._set(None)
             case Changed(view):
                 if self._changed is not None:
@@ -196,3 +203,6 @@ class ElectionShell:
     def _note(self, what: str, leader: str | None, term: int, reason: str = "") -> None:
         self.changes = [*self.changes[-HISTORY + 1 :], Change(self._now_ms(), what, leader, term, reason)]
         log.info("election", what=what, leader=leader, term=term, reason=reason)
+        if self._led != (leader, term):
+            self._led = (leader, term)
+            self.emit(LeaderChanged(leader, term))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from hegemon.cluster.secret_texts import secret_texts
 from hegemon.cluster.settings import QueueSettings, Settings
 from hegemon.cluster.witness import REACH_S, TRUTH_HOLDING_S
 from hegemon.election.contract import Timing
@@ -55,16 +56,24 @@ def election_timing(settings: Settings) -> Timing:
     )
 
 
+def payload_keys(settings: Settings) -> str:
+    """PAYLOAD_ENCRYPTION_KEYS as text, empty where there are none."""
+    keys = settings.store.payload_encryption_keys
+    return "" if keys is None else keys.get_secret_value()
+
+
 def worker_options(settings: Settings, incarnation: str, policy: RetryPolicy) -> dict[str, Any]:
     """What every worker process of a node is told (`worker.options.WorkerOptions`, but for what is each one's own)."""
     return {
         "node": settings.cluster.node_id,
         "node_incarnation": incarnation,
         "cluster_id": settings.cluster.cluster_id,
-        "mongodb_uri": settings.store.mongodb_uri,
+        "mongodb_uri": settings.store.mongodb_uri_with_tls,
         "mongodb_database": settings.store.mongodb_database,
         "mongodb_timeout_s": settings.store.mongodb_timeout.total_seconds(),
         "redis_url": settings.store.redis_url,
+        "payload_encryption_keys": payload_keys(settings),
+        "secrets": sorted(secret_texts(settings, [settings.store])),
         "redis_timeout_s": settings.store.redis_timeout.total_seconds(),
         "handlers": list(settings.worker.handlers),
         "retry": policy.to_dict(),

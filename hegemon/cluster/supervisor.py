@@ -23,7 +23,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from hegemon.cluster.job_facts import JobFacts
 from hegemon.cluster.recovery import DeathReport
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import WorkerHeldBack, WorkerLost, WorkerStarted, WorkerStuck, WorkerUnloadable
 from hegemon.queue.errors import IndexRefused, QueueError
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import MemberIndex
@@ -91,6 +94,7 @@ class Supervisor:
         lease_s: float,
         index: MemberIndex,
         opened: Callable[[], None],
+        emit: Emit = unheard,
     ) -> None:
         self._node = node
         self._options = options
@@ -99,6 +103,8 @@ class Supervisor:
         self._lease_s = lease_s
         self._index = index
         self._opened = opened
+        self._emit = emit
+        self._facts = JobFacts(emit, time.monotonic())
         self._stopping = False
         self._suspects = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -136,6 +142,7 @@ class Supervisor:
             self._kill(worker)
         while self.workers:
             await asyncio.sleep(0.02)
+        self._facts.count(self.counters()["completed"], time.monotonic(), last=True)
 
     def renew(self, open_workers: dict[str, bool], sent_s: float) -> None:
         """A beat was acknowledged: leases run from its sending, for those whose incarnation is open."""
@@ -181,6 +188,8 @@ class Supervisor:
             await self._live(Worker(incarnation(name), slots, solo=solo))
             failures = 0 if time.monotonic() - started > STEADY_S else min(failures + 1, len(RESPAWN_S) - 1)
             if not self._stopping:
+                if not solo and RESPAWN_S[failures] >= 0.5:
+                    self._emit(WorkerHeldBack(name, failures, RESPAWN_S[failures]))
                 await asyncio.sleep(RESPAWN_S[failures] if not solo else 0.0)
 
     async def _live(self, worker: Worker) -> None:
@@ -231,6 +240,9 @@ class Supervisor:
                     case "open":
                         worker.open.set()
                         self._opened()
+                        self._emit(WorkerStarted(worker.id, worker.pid, worker.slots, worker.solo))
+                    case "ends":
+                        self._facts.heard(message)
                     case "failed":
                         worker.error = message["error"]
 
@@ -239,6 +251,7 @@ class Supervisor:
             if not self.ready.is_set():
                 raise WorkerStartError(worker.error)
             log.error("worker_cannot_start", worker=worker.id, error=worker.error)
+            self._emit(WorkerUnloadable(worker.id))
             return
         told = worker.draining or self._stopping
         # Code 0 alone is no orderly end: a handler may have called `os._exit(0)`.
@@ -251,6 +264,7 @@ class Supervisor:
             running=[item.job_id for item in running if item.begun], culprit=worker.culprit, solo=worker.solo, why=why
         )
         log.error("worker_died", worker=worker.id, pid=worker.pid, why=why, running=report.running[:20])
+        self._emit(WorkerLost(worker.id, worker.pid, why, len(report.running), worker.culprit))
         await self._report(worker, report)
 
     async def _report(self, worker: Worker, report: DeathReport) -> None:
@@ -282,9 +296,10 @@ class Supervisor:
         if now - self._looked_s > PAUSE_S:
             self._looking_since_s = now
         self._looked_s = now
-        taken = self.counters()["taken"]
-        if taken != self._taken:
-            self._taken, self._worked_s = taken, now
+        totals = self.counters()
+        if totals["taken"] != self._taken:
+            self._taken, self._worked_s = totals["taken"], now
+        self._facts.count(totals["completed"], now)
         for worker in list(self.workers.values()):
             running = worker.board.running()
             self._kill_stuck(worker, running, now)
@@ -307,6 +322,7 @@ class Supervisor:
             item = max(stuck, key=lambda item: item.started_s)
             log.error("handler_stuck", worker=worker.id, job=item.job_id, attempt=item.attempt)
             worker.culprit = item.job_id
+            self._emit(WorkerStuck(worker.id, item.job_id))
             self._kill(worker)
         turned = worker.board.loop_beat_s()
         patience_s = 2 * self._lease_s + LOOP_GRACE_S
@@ -314,6 +330,7 @@ class Supervisor:
         # Right after a pause of our own its loop has had no time to turn, and its end, if it ended, was not told yet.
         if worker.open.is_set() and not running and still and now - self._looking_since_s > LOOP_GRACE_S:
             log.error("worker_stuck", worker=worker.id, seconds=round(now - turned, 1))
+            self._emit(WorkerStuck(worker.id, None))
             self._kill(worker)
 
     def call(self) -> None:

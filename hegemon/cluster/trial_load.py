@@ -19,6 +19,9 @@ from typing import Any, Final, NoReturn
 import httpx
 import msgspec
 
+from hegemon.auth.roles import Role
+from hegemon.cluster.local_node import NodeProcess
+
 JOB_TYPE: Final = "trial"
 HANDLERS: Final = "hegemon.cli.trial_jobs"
 # A submission that nobody answered for so long is given up; whether it was accepted stays open.
@@ -91,8 +94,8 @@ class Journal:
 class Load:
     """Submits jobs at a steady rate, each under an idempotency key and to any node but `avoid`: `start()`, `stop()`."""
 
-    def __init__(self, urls: Mapping[str, str], *, per_second: float, job_s: float = 0.0) -> None:
-        self._urls = dict(urls)
+    def __init__(self, nodes: Sequence[NodeProcess], *, per_second: float, job_s: float = 0.0) -> None:
+        self._nodes = list(nodes)
         self._pause_s = 1 / per_second
         self._job_s = job_s
         self.avoid: str | None = None
@@ -115,7 +118,7 @@ class Load:
 
     async def _run(self) -> NoReturn:
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as client,
+            self._nodes[0].client(_TIMEOUT_S) as client,
             asyncio.TaskGroup() as group,
         ):
             in_flight: set[asyncio.Task[None]] = set()
@@ -136,12 +139,14 @@ class Load:
 
     async def _submit(self, client: httpx.AsyncClient, number: int) -> None:
         body = {"type": JOB_TYPE, "payload": {"number": number, "seconds": self._job_s}}
-        headers = {"idempotency-key": str(uuid.uuid4())}
+        key = {"idempotency-key": str(uuid.uuid4())}
         deadline = time.monotonic() + ANSWER_WITHIN_S
         for turn in itertools.count(number):
-            urls = [url for node, url in self._urls.items() if node != self.avoid]
+            nodes = [node for node in self._nodes if node.plan.id != self.avoid]
+            node = nodes[turn % len(nodes)]
+            headers = {**key, **node.headers(Role.WORKER)}
             try:
-                answer = await client.post(f"{urls[turn % len(urls)]}/api/v1/jobs", json=body, headers=headers)
+                answer = await client.post(f"{node.plan.url}/api/v1/jobs", json=body, headers=headers)
                 if answer.status_code in (200, 201):
                     self.acknowledged[answer.json()["id"]] = number
                     return

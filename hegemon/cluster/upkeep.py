@@ -15,6 +15,9 @@ import structlog
 from hegemon.cluster.hoards import Hoards
 from hegemon.cluster.liveness import Liveness
 from hegemon.cluster.recovery import REMOVED, DeathReport, Recovery, marks_of
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import HoardReclaimed, NodeJoined, NodeLeft, NodeLost, UnindexedFound, WorkerClosed
+from hegemon.events.jobs import JobsRecovered
 from hegemon.failpoints import failpoint
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import Fenced, IndexRefused, StoreUnavailable
@@ -62,6 +65,7 @@ class Upkeep:
         retention: Retention,
         deaths: asyncio.Event,
         gone: Callable[[], AbstractSet[str]] = frozenset,
+        emit: Emit = unheard,
     ) -> None:
         self._index = index
         self._member = member
@@ -76,7 +80,9 @@ class Upkeep:
         self._gone = gone
         self._hoards = Hoards()
         self._nodes_of: dict[str, str] = {}
-        self._enlisted: AbstractSet[str] = frozenset()
+        # Node by incarnation; None before the first look.
+        self._enlisted: dict[str, str] | None = None
+        self._emit = emit
         self._silent: Sequence[str] = ()
         self._audited = ""
 
@@ -114,13 +120,14 @@ class Upkeep:
     async def _round(self) -> None:
         seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
         # Judged here and not by the sweep: its pace would be longer than the pause after which a judge begins anew.
-        self._silent = self._nodes.dead(self._enlisted | seen.nodes.keys(), seen.beats, time.monotonic())
+        self._silent = self._nodes.dead((self._enlisted or {}).keys() | seen.nodes.keys(), seen.beats, time.monotonic())
         self._nodes_of = {name: about["node"] for name, about in seen.workers.items() if not about["solo"]}
         closed = await self._close_dead(seen)
         if closed:
             seen = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
         while seen.recovering:
-            await self._recovery.recover(seen.recovering)
+            if recovered := await self._recovery.recover(seen.recovering):
+                self._emit(JobsRecovered(recovered))
             again = await self._index.round(self._clock.now_ms() - TOMBSTONE_MS)
             if again.recovering.keys() == seen.recovering.keys():
                 break  # Somebody else won these attempts; the next round reads them again.
@@ -141,7 +148,9 @@ class Upkeep:
                 self._recovery.reasons[worker] = report.why
             moved = await self._index.close_worker(worker, self._clock.now_ms(), mark, marks)
             failpoint("recover.after_close")
-            log.warning("worker_closed", worker=worker, jobs=moved, why=report.why if report else "lease ran out")
+            why = report.why if report else "lease ran out"
+            log.warning("worker_closed", worker=worker, jobs=moved, why=why)
+            self._emit(WorkerClosed(worker, moved, why))
         return len(silent) + len(seen.dead)
 
     async def _bury(self, ids: list[str]) -> None:
@@ -166,10 +175,12 @@ class Upkeep:
         for worker in hoarders | {name for name in inboxes if self._nodes_of.get(name) in gone}:
             moved = await self._index.reclaim(worker)
             log.warning("hoard_reclaimed", worker=worker, jobs=moved)
+            self._emit(HoardReclaimed(worker, moved))
 
     async def _sweep(self) -> None:
         """What dead nodes accepted and did not index."""
-        self._enlisted = (await self._offices.enlisted()).keys()
+        before, self._enlisted = self._enlisted, await self._offices.enlisted()
+        self._tell_members(before, self._enlisted)
         silent, self._silent = self._silent, ()
         for incarnation in silent:
             await self._index.close_node(incarnation)
@@ -178,6 +189,18 @@ class Upkeep:
                 swept += await self._reindex_absent(page)
             await self._offices.discharge(incarnation)
             log.warning("node_swept", incarnation=incarnation, jobs=swept)
+            # No more of it: that it is off the list is no news at the next look.
+            member = self._enlisted.pop(incarnation, incarnation.partition("~")[0])
+            self._emit(NodeLost(member, incarnation, swept))
+
+    def _tell_members(self, before: dict[str, str] | None, now: dict[str, str]) -> None:
+        """Who was there when we took the office is no news."""
+        if before is None:
+            return
+        for incarnation in sorted(now.keys() - before.keys()):
+            self._emit(NodeJoined(now[incarnation], incarnation))
+        for incarnation in sorted(before.keys() - now.keys()):
+            self._emit(NodeLeft(before[incarnation], incarnation))
 
     async def _audit(self) -> None:
         """Walk the live documents, a page at a time and for ever: what lives and has no body goes back into the
@@ -189,6 +212,7 @@ class Upkeep:
             found = await self._reindex_absent(page)
             if found:
                 log.error("audit_found_unindexed", jobs=found)
+                self._emit(UnindexedFound(found))
 
     async def _reindex_absent(self, ids: list[str]) -> int:
         indexed = await self._member.probe(ids)

@@ -26,6 +26,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from hegemon.events.bus import Emit, unheard
+from hegemon.events.cluster import StoreBack, StoreLost
 from hegemon.queue.errors import QueueError
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.office_store import Office, OfficeStore
@@ -75,6 +77,7 @@ class Witness:
         looked: Callable[[frozenset[str]], None],
         fit: Callable[[bool], None],
         registered: Callable[[list[Registered]], None],
+        emit: Emit = unheard,
     ) -> None:
         self._node = node
         self._index = index
@@ -85,6 +88,9 @@ class Witness:
         self._looked = looked
         self._tell_fit = fit
         self._registered = registered
+        self._emit = emit
+        # When each store that is lost was last heard.
+        self._lost: dict[str, float] = {}
         self._counter: tuple[int, str, int | None] | None = None
         self._still_since_s = 0.0
         self._looked_s = float("-inf")
@@ -197,4 +203,15 @@ class Witness:
                 self._was_fit = fit
                 log.log(20 if fit else 30, "stores_reached" if fit else "stores_unreached", node=self._node)
                 self._tell_fit(fit)
+            for store, seen_s in (("Redis", self._redis_seen_s), ("MongoDB", self._truth_seen_s)):
+                self._tell_store(store, seen_s, now)
             await asyncio.sleep(self._beat_s)
+
+    def _tell_store(self, store: str, seen_s: float, now_s: float) -> None:
+        lost_s = self._lost.get(store)
+        if lost_s is None and now_s - seen_s > REACH_S:
+            self._lost[store] = seen_s
+            self._emit(StoreLost(store))
+        elif lost_s is not None and now_s - seen_s <= REACH_S:
+            del self._lost[store]
+            self._emit(StoreBack(store, round(seen_s - lost_s, 3)))

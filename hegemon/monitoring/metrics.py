@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -40,13 +40,21 @@ class NodeMetrics(Collector):
     """One node's metrics; `render()` is the text that `/metrics` answers with."""
 
     def __init__(
-        self, *, node: str, supervisor: _Supervisor, office: _Office, pulse: _Pulse, submitter: _Submitter
+        self,
+        *,
+        node: str,
+        supervisor: _Supervisor,
+        office: _Office,
+        pulse: _Pulse,
+        submitter: _Submitter,
+        certificate_ends_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._node = node
         self._supervisor = supervisor
         self._office = office
         self._pulse = pulse
         self._submitter = submitter
+        self._certificate_ends_s = certificate_ends_s
         self._started_s = time.monotonic()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -71,6 +79,9 @@ class NodeMetrics(Collector):
         yield self._gauge("hegemon_epoch", "Epoch of the office, as the last beat saw it", self._pulse.epoch)
         yield self._gauge("hegemon_index_generation", "Generation of the index", self._pulse.generation)
         yield self._gauge("hegemon_loop_lag_seconds", "How late the control loop last turned", self._pulse.lag_s)
+        if (ends_s := self._certificate_ends_s()) is not None:
+            name = "hegemon_tls_certificate_expiry_timestamp_seconds"
+            yield self._gauge(name, "When the API's certificate ends, in seconds since 1970", ends_s)
         yield self._gauge("hegemon_node_uptime_seconds", "Since this node started", time.monotonic() - self._started_s)
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from pymongo import UpdateMany, UpdateOne
 
+from hegemon.queue.sealing import Sealed
 from hegemon.queue.states import Event, Status, stored
 
 Operation = UpdateOne | UpdateMany
@@ -25,18 +26,18 @@ _PICK_MAX: Final = 200
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """A handler returned. `result` is JSON bytes, None for no result."""
+    """A handler returned. `result` is JSON as it is to be stored, None for no result."""
 
     id: str
     attempt: int
-    result: bytes | None
+    result: Sealed | None
     started_at: int
     completed_at: int
 
 
 def completion_writes(attempt: int, items: Sequence[Completion], *, worker: str, node: str) -> Iterator[Operation]:
     """The updates that record these completions of one attempt number."""
-    alike: dict[tuple[bytes | None, int, int], list[str]] = defaultdict(list)
+    alike: dict[tuple[Sealed | None, int, int], list[str]] = defaultdict(list)
     for item in items:
         alike[item.result, item.started_at, item.completed_at].append(item.id)
     apart: list[Completion] = []
@@ -59,7 +60,7 @@ def _claim(ids: Sequence[str], attempt: int) -> dict[str, Any]:
     return {"_id": {"$in": list(ids)}, "attempt": attempt, "status": {"$in": stored(Event.SUCCEED)}}
 
 
-def _fields(result: bytes | None, started_at: int, completed_at: int) -> dict[str, Any]:
+def _fields(result: Sealed | None, started_at: int, completed_at: int) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "status": Status.COMPLETED.value,
         "started_at": started_at,
@@ -67,7 +68,7 @@ def _fields(result: bytes | None, started_at: int, completed_at: int) -> dict[st
         "updated_at": completed_at,
     }
     if result is not None:
-        fields["result"] = {"enc": "json", "data": result}
+        fields["result"] = result.stored()
     return fields
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.queue.sealing import Sealed
+
 STUB_BYTES: Final = 16_384
 SUSPECT_FLAG: Final = "s"
 
@@ -34,7 +36,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, array_like=True, frozen=True):
-    """All that a worker needs to run one attempt. `payload` is None in a stub: read it from MongoDB."""
+    """All that a worker needs to run one attempt. `payload` is None in a stub: read it from MongoDB. It is sealed as it
+    is in the document; `kid` names the key.
+    """
 
     type: str
     payload: bytes | None
@@ -51,10 +55,11 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     suspect: bool = False
     scope: str = "anonymous"
     tags: tuple[str, ...] = ()
+    kid: str | None = None
 
-    def with_payload(self, payload: bytes) -> Body:
+    def with_payload(self, sealed: Sealed) -> Body:
         """A stub made whole."""
-        return msgspec.structs.replace(self, payload=payload)
+        return msgspec.structs.replace(self, payload=sealed.data, kid=sealed.kid)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -94,6 +99,7 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
         suspect=bool(document.get("suspect")),
         scope=document["scope"],
         tags=tuple(document.get("tags", ())),
+        kid=document["payload"].get("kid"),
     )
     return reencode_body(document["attempt"], body)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
 ID_PATTERN: Final = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
@@ -55,6 +56,11 @@ def unpack_id(packed: bytes | bytearray, place: int) -> str:
     """The id in the 16 bytes at `place` of many."""
     text = packed[16 * place : 16 * place + 16].hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def pack_ids(ids: Iterable[str]) -> bytes:
+    """Ids in 16 bytes each; `unpack_id` gives one back."""
+    return bytes.fromhex("".join(ids).replace("-", ""))
 
 
 def is_id(text: str) -> bool:

@@ -2,13 +2,13 @@
 (`Job`).
 
 Times are integers, UTC milliseconds of the cluster clock. Payloads and results are opaque JSON bytes with an encoding
-tag, so that BSON's limits do not reach users and encryption later needs no migration.
+tag, so that BSON's limits do not reach users and encryption (`sealing`) needs no migration.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import hmac
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from hegemon.queue.errors import InvalidJob
 from hegemon.queue.retry import RetryPolicy
+from hegemon.queue.sealing import PLAIN, Part, Sealed, Sealer, Unreadable
 from hegemon.queue.states import Status
 
 DOCUMENT_VERSION: Final = 1
@@ -128,9 +129,18 @@ def priority_number(value: int | str) -> int:
         raise InvalidJob(f"priority is a number from 0 to 10 or one of {names}", field="priority") from None
 
 
-def body_digest(job: NewJob) -> bytes:
-    """What decides whether two requests under one idempotency key are the same: all fields, the payload to the byte."""
-    return hashlib.blake2b(msgspec.json.encode(job), digest_size=16).digest()
+def same_body(body: NewJob | Sequence[NewJob], idempotency: Mapping[str, Any], sealer: Sealer = PLAIN) -> bool:
+    """Whether a request under an idempotency key asks for the same: a job or a batch, all fields, the payload to the
+    byte. Not to be known, hence False, once the key that the digest was made with is gone.
+    """
+    digest = sealer.digest(msgspec.json.encode(body), idempotency.get("kid"))
+    return digest is not None and hmac.compare_digest(digest, bytes(idempotency["digest"]))
+
+
+def idempotency_of(body: NewJob | Sequence[NewJob], key: str, sealer: Sealer = PLAIN) -> Document:
+    """What stands in a job's document for the idempotency key of its request."""
+    made: Document = {"key": key, "digest": sealer.digest(msgspec.json.encode(body), sealer.kid)}
+    return made if sealer.kid is None else made | {"kid": sealer.kid}
 
 
 def new_document(
@@ -143,6 +153,7 @@ def new_document(
     cluster_id: str,
     scope: str = "anonymous",
     idempotency_key: str | None = None,
+    sealer: Sealer = PLAIN,
 ) -> Document:
     """The document of a job to accept. Raises `InvalidJob`; the payload's size is the caller's to check."""
     payload = bytes(job.payload)
@@ -169,7 +180,7 @@ def new_document(
         "failures": 0,
         "crashes": 0,
         "seq": seq,
-        "payload": {"enc": "json", "data": payload},
+        "payload": sealer.seal(job_id, "payload", payload).stored(),
         "created_at": now_ms,
         "updated_at": now_ms,
     }
@@ -186,7 +197,7 @@ def new_document(
     if job.tags:
         document["tags"] = job.tags
     if idempotency_key is not None:
-        document["idempotency"] = {"key": idempotency_key, "digest": body_digest(job)}
+        document["idempotency"] = idempotency_of(job, idempotency_key, sealer)
     return document
 
 
@@ -215,9 +226,10 @@ def _due_ms(job: NewJob, now_ms: int) -> int | None:
     return due if due > now_ms else None
 
 
-def from_document(document: Mapping[str, Any]) -> Job:
+def from_document(document: Mapping[str, Any], sealer: Sealer = PLAIN) -> Job:
     """The readable job of a document. The last attempt of a finished job is not stored twice: it is put together
-    here.
+    here. A payload or result that cannot be decrypted reads {"$unreadable": why}: one such job must not hide a page of
+    others.
     """
     history = [msgspec.convert(item, Attempt) for item in document.get("history", ())]
     status = document["status"]
@@ -244,8 +256,8 @@ def from_document(document: Mapping[str, Any]) -> Job:
         crashes=document["crashes"],
         max_retries=document.get("max_retries"),
         timeout_ms=document.get("timeout_ms"),
-        payload=_raw(document.get("payload")) or msgspec.Raw(b"{}"),
-        result=_raw(document.get("result")),
+        payload=_raw(document, "payload", sealer) or msgspec.Raw(b"{}"),
+        result=_raw(document, "result", sealer),
         error=document.get("error"),
         history=history,
         progress=document.get("progress"),
@@ -263,5 +275,11 @@ def from_document(document: Mapping[str, Any]) -> Job:
     )
 
 
-def _raw(value: Mapping[str, Any] | None) -> msgspec.Raw | None:
-    return None if value is None else msgspec.Raw(bytes(value["data"]))
+def _raw(document: Mapping[str, Any], part: Part, sealer: Sealer) -> msgspec.Raw | None:
+    field = document.get(part)
+    if field is None:
+        return None
+    try:
+        return msgspec.Raw(sealer.open(document["_id"], part, Sealed.of(field)))
+    except Unreadable as error:
+        return msgspec.Raw(msgspec.json.encode({"$unreadable": str(error)}))

@@ -32,7 +32,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from hegemon.queue.errors import StoreUnavailable
+from hegemon.queue.errors import StoreUnavailable, WrongStore
 
 Client = AsyncIOMotorClient[dict[str, Any]]
 Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -90,24 +90,30 @@ _NO_SPACE = "No space left on device"
 
 
 def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
-    """A client whose calls each end within `timeout`; nothing is sent until the first call."""
+    """A client whose calls each end within `timeout`; nothing is sent until the first call. Raises `WrongStore` for a
+    URI, or files of its TLS, that cannot be used.
+    """
     milliseconds = int(timeout.total_seconds() * 1000)
-    return AsyncIOMotorClient(
-        uri,
-        timeoutMS=milliseconds,
-        serverSelectionTimeoutMS=milliseconds,
-        connectTimeoutMS=milliseconds,
-        w="majority",
-        journal=True,
-        readConcernLevel="majority",
-        retryWrites=True,
-        retryReads=True,
-        type_registry=_TYPES,
-        tz_aware=False,
-        maxPoolSize=32,
-        appname="hegemon",
-        **options,
-    )
+    try:
+        return AsyncIOMotorClient(
+            uri,
+            timeoutMS=milliseconds,
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            retryWrites=True,
+            retryReads=True,
+            type_registry=_TYPES,
+            tz_aware=False,
+            maxPoolSize=32,
+            appname="hegemon",
+            **options,
+        )
+    except (ConfigurationError, OSError, ValueError) as error:
+        # The driver leaves what it meets on the way as it is: a file that is not there, a port that is none.
+        raise WrongStore(f"MONGODB_URI, or a file of its TLS, cannot be used: {error}") from error
 
 
 def unavailable(error: PyMongoError) -> bool:

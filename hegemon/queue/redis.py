@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from functools import cache
 from importlib import resources
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 import redis.asyncio as aioredis
 from redis import exceptions as failures
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -82,6 +83,9 @@ class Redis:
         self._timeout_s = timeout.total_seconds()
         self._confirm = confirm
         options: dict[str, Any] = dict(parse_url(url))
+        self._options = options
+        self._tls: RedisSSLContext | None = None
+        self._tls_read = False
         self._pool = aioredis.ConnectionPool(
             socket_timeout=None,
             socket_connect_timeout=self._timeout_s,
@@ -135,12 +139,11 @@ class Redis:
         """One command on a connection of its own for that long. A connection whose answer was not read whole is closed:
         the next command on it would be given that answer."""
         async with self._places:
-            # redis-py leaves make_connection untyped.
-            connection = self._idle.pop() if self._idle else self._pool.make_connection()  # type: ignore[no-untyped-call]
+            connection = self._idle.pop() if self._idle else self._made()
             whole = False
             try:
                 if not connection.is_connected:
-                    await connection.connect()
+                    await connection.connect()  # type: ignore[no-untyped-call] # redis-py leaves it untyped
                 await connection.send_packed_command(connection.pack_command(*args), check_health=False)
                 answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
                 whole = True
@@ -153,6 +156,26 @@ class Redis:
                     self._idle.append(connection)
                 else:
                     await connection.disconnect(nowait=True)
+
+    def _made(self) -> AbstractConnection:
+        # redis-py leaves make_connection untyped.
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context = self._context()
+        return connection
+
+    def _context(self) -> RedisSSLContext:
+        """Of the files as they were when the connections were last dropped. Files that cannot be read then, as in the
+        middle of a renewal, do not count: a node does not stop for them. At the start they do. WrongStore.
+        """
+        if self._tls is None or not self._tls_read:
+            try:
+                self._tls = _tls(self._options)
+            except WrongStore:
+                if self._tls is None:
+                    raise
+            self._tls_read = True
+        return self._tls
 
     async def _guarded(self, call: Coroutine[Any, Any, Any], slack_s: float = 0.0) -> Any:
         task = asyncio.current_task()
@@ -197,7 +220,8 @@ class Redis:
             raise WrongStore(f"Redis {release} is too old: 6.2 or newer is needed")
 
     async def drop_connections(self) -> None:
-        """Close idle connections, so that the next call makes, and checks, a new one."""
+        """Close idle connections, so that the next call makes, and checks, a new one, by the files as they are then."""
+        self._tls_read = False
         while self._idle:
             with contextlib.suppress(Exception):
                 await self._idle.pop().disconnect(nowait=True)
@@ -205,6 +229,22 @@ class Redis:
     async def close(self) -> None:
         """Close everything."""
         await self.drop_connections()
+
+
+def _tls(options: Mapping[str, Any]) -> RedisSSLContext:
+    """One context for all connections of rediss://. redis-py would make one for each, which loads the system's
+    authorities every time (20 ms that the loop stands still), and trusts them beside the one given.
+    """
+    shared = RedisSSLContext()
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate := options.get("ssl_certfile"):
+            context.load_cert_chain(certificate, options.get("ssl_keyfile"))
+    except OSError as error:  # ssl.SSLError is one
+        raise WrongStore(f"the files of Redis' TLS cannot be used: {error.strerror or error}") from error
+    shared.context = context
+    return shared
 
 
 def _field(info: bytes, name: str) -> str:

@@ -15,7 +15,7 @@ import bson
 import msgspec
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument, UpdateMany, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from hegemon.queue import mongo
 from hegemon.queue.completions import Completion, Operation, completion_writes
@@ -25,6 +25,7 @@ from hegemon.queue.states import FINAL, LIVE, Event, Status, after, stored
 
 LIVE_STATUSES: Final = sorted(LIVE)
 FINAL_STATUSES: Final = sorted(FINAL)
+WRITE_CONFLICT: Final = 112
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -83,17 +84,17 @@ class JobStore:
             for document, item in zip(documents, outcome, strict=True)
         ]
 
-    async def insert_batch(self, documents: Sequence[Document]) -> None:
-        """Insert all or none. Raises `OutcomeUnknown` when reading back fails too, `StoreUnavailable` when none is
-        there.
+    async def insert_batch(self, documents: Sequence[Document]) -> bool:
+        """Insert all or none. False: none, since the idempotency key of one is taken, or is being taken by another
+        node. Raises `OutcomeUnknown` when reading back fails too, or finds none.
         """
         raw = [RawBSONDocument(bson.encode(document)) for document in documents]
         try:
             async with mongo.transaction(self._client) as session:
                 await self.jobs.insert_many(raw, ordered=True, session=session)
-        except DuplicateKeyError:
-            raise
         except PyMongoError as error:
+            if any("idempotency" in document for document in documents) and _is_contested(error):
+                return False
             if not mongo.unavailable(error):
                 raise
             try:
@@ -102,6 +103,7 @@ class JobStore:
                 raise OutcomeUnknown("MongoDB") from second
             if not present:
                 raise OutcomeUnknown("MongoDB") from error
+        return True
 
     async def present(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids have a document that the majority holds."""
@@ -282,6 +284,14 @@ class JobStore:
             cursor = self.jobs.find({"_id": {"$in": list(claims)}}, fields)
             own = {found["_id"] async for found in cursor if _shows(found, claims[found["_id"]], status, worker)}
         return set(claims) - own
+
+
+def _is_contested(error: PyMongoError) -> bool:
+    """Whether a transaction failed since another one has written the same idempotency key, or is about to."""
+    items: list[tuple[int | None, Document]] = [(error.code, {})] if isinstance(error, OperationFailure) else []
+    if isinstance(error, BulkWriteError):
+        items += [(item["code"], item.get("keyPattern", {})) for item in (error.details or {}).get("writeErrors", ())]
+    return any(code == WRITE_CONFLICT or (code == 11000 and "idempotency.key" in pattern) for code, pattern in items)
 
 
 def _revival(origin: Document, seq: int, now_ms: int) -> Document:

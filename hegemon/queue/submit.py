@@ -33,8 +33,6 @@ from hegemon.queue.doubts import Doubts
 from hegemon.queue.entries import encode_body, entry_text
 from hegemon.queue.errors import (
     BatchTooLarge,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
     IncarnationClosed,
     IndexRefused,
     InvalidJob,
@@ -45,10 +43,12 @@ from hegemon.queue.errors import (
     QueueFull,
     StoreUnavailable,
 )
-from hegemon.queue.ids import IdSource
+from hegemon.queue.ids import IdSource, pack_ids, unpack_id
 from hegemon.queue.index import MemberIndex
-from hegemon.queue.jobs import Document, NewJob, Origin, body_digest, new_document
+from hegemon.queue.jobs import Document, NewJob, Origin, idempotency_of, new_document
 from hegemon.queue.queries import JobQueries
+from hegemon.queue.replays import Replays
+from hegemon.queue.sealing import PLAIN, Sealer
 from hegemon.queue.sequence import SeqSource, due_seq
 from hegemon.queue.states import LIVE
 from hegemon.queue.store import JobStore
@@ -98,6 +98,7 @@ class Submitter:
         reborn: Callable[[], Awaitable[Origin]],
         indexed: Callable[[], None],
         working: Callable[[], bool],
+        sealer: Sealer = PLAIN,
     ) -> None:
         self._store = store
         self._queries = queries
@@ -111,6 +112,7 @@ class Submitter:
         self._reborn = reborn
         self._indexed = indexed
         self._working = working
+        self._sealer = sealer
         self._ids = IdSource()
         self.seq = SeqSource()
         self._offers: deque[_Offer] = deque()
@@ -120,10 +122,10 @@ class Submitter:
         self._to_index = asyncio.Event()
         self._again: deque[str] = deque()
         self._doubts = Doubts(store, self.enqueue_again)
-        self._keys: set[tuple[str, str]] = set()
+        self._replays = Replays(queries, mongo_breaker, sealer)
         self._group = 0
         self._whole = 0  # The generation under which a script has last passed: its rebuild is over.
-        self._commits: set[asyncio.Task[None]] = set()
+        self._commits: set[asyncio.Task[bool]] = set()
         self._inserting = 0
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.depth = 0
@@ -137,20 +139,16 @@ class Submitter:
         if idempotency_key is None:
             await self._offer(document)
             return document["_id"], True, document["status"]
-        key = (scope, idempotency_key)
-        if key in self._keys:
-            raise IdempotencyKeyInFlight(retry_after_s=1.0)
-        self._keys.add(key)
-        try:
+        with self._replays.hold(scope, idempotency_key):
             if await self._offer(document) is None:
                 return document["_id"], True, document["status"]
-            earlier = await self._replayed(job, scope, idempotency_key)
+            earlier = await self._replays.earlier(job, scope, idempotency_key)
             return earlier["_id"], False, earlier["status"]
-        finally:
-            self._keys.discard(key)
 
-    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
-        """Ids in order; all jobs are durable, or none is."""
+    async def submit_batch(
+        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+    ) -> tuple[list[str], bool]:
+        """(ids in order, created). All jobs are durable, or none is."""
         if len(jobs) > self._limits.batch_max:
             raise BatchTooLarge(f"{len(jobs)} jobs in a batch; at most {self._limits.batch_max} (MAX_BATCH_SIZE)")
         if not jobs:
@@ -164,29 +162,39 @@ class Submitter:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}" if error.field else None) from error
             except PayloadTooLarge as error:
                 raise PayloadTooLarge(f"jobs[{i}]: {error}") from error
-        self._inserting += len(documents)
-        # A caller who goes away must not part what is written from what is indexed.
-        commit = asyncio.get_running_loop().create_task(self._commit(documents), name="submit-batch")
-        self._commits.add(commit)
-        commit.add_done_callback(self._commits.discard)
-        await asyncio.shield(commit)
-        return [document["_id"] for document in documents]
+        ids = [document["_id"] for document in documents]
+        if idempotency_key is not None:
+            key = idempotency_of(jobs, idempotency_key, self._sealer)
+            documents[0]["idempotency"] = key | {"batch": pack_ids(ids)}
+        with self._replays.hold(scope, idempotency_key):
+            self._inserting += len(documents)
+            # A caller who goes away must not part what is written from what is indexed.
+            commit = asyncio.get_running_loop().create_task(self._commit(documents), name="submit-batch")
+            self._commits.add(commit)
+            commit.add_done_callback(self._commits.discard)
+            if await asyncio.shield(commit) or idempotency_key is None:
+                return ids, True
+            packed = (await self._replays.earlier(jobs, scope, idempotency_key))["idempotency"]["batch"]
+            return [unpack_id(packed, place) for place in range(len(ids))], False
 
-    async def _commit(self, documents: Sequence[Document]) -> None:
+    async def _commit(self, documents: Sequence[Document]) -> bool:
+        """False if none was written, since their idempotency key is taken."""
         async with self._batches:
             failpoint("submit.before_insert")
             began, whole = time.monotonic(), self._whole
             try:
                 async with self._mongo.guard():
-                    await self._store.insert_batch(documents)
+                    written = await self._store.insert_batch(documents)
             except OutcomeUnknown:
                 self._doubts.add([document["_id"] for document in documents])
                 raise
             finally:
                 self._inserting -= len(documents)
             failpoint("submit.after_insert")
-            self._enqueue(documents, whole)
-            await self._pace(time.monotonic() - began)
+            if written:
+                self._enqueue(documents, whole)
+                await self._pace(time.monotonic() - began)
+            return written
 
     def _enqueue(self, documents: Sequence[Document], whole: int) -> None:
         self._unindexed.extend((document, time.monotonic(), whole) for document in documents)
@@ -215,9 +223,8 @@ class Submitter:
         if buffered + n > self._limits.buffer_max:
             raise Overloaded(retry_after_s=1.0)
         if self.depth + buffered + n > self._limits.depth_max:
-            raise QueueFull(
-                f"the queue holds {self.depth} jobs (MAX_QUEUE_DEPTH={self._limits.depth_max})", retry_after_s=5.0
-            )
+            words = f"the queue holds {self.depth} jobs (MAX_QUEUE_DEPTH={self._limits.depth_max})"
+            raise QueueFull(words, retry_after_s=5.0)
 
     def _document(self, job: NewJob, scope: str, idempotency_key: str | None) -> Document:
         if len(job.payload) > self._limits.payload_bytes_max:
@@ -235,6 +242,7 @@ class Submitter:
             cluster_id=self._cluster_id,
             scope=scope,
             idempotency_key=idempotency_key,
+            sealer=self._sealer,
         )
         if "due" in document:
             document["seq"] = due_seq(document["due"])
@@ -244,19 +252,9 @@ class Submitter:
         offer = _Offer(document, asyncio.get_running_loop().create_future())
         self._offers.append(offer)
         self._offered.set()
-        outcome = await offer.answer
-        if outcome == "unknown":
+        if (outcome := await offer.answer) == "unknown":
             raise OutcomeUnknown("MongoDB")
         return outcome
-
-    async def _replayed(self, job: NewJob, scope: str, key: str) -> Document:
-        async with self._mongo.guard():
-            earlier = await self._queries.by_key(scope, key)
-        if earlier is None:
-            raise IdempotencyKeyInFlight(retry_after_s=1.0)
-        if bytes(earlier["idempotency"]["digest"]) != body_digest(job):
-            raise IdempotencyKeyReused
-        return earlier
 
     # -- loops ---------------------------------------------------------------------------------------------------------
 
@@ -286,9 +284,8 @@ class Submitter:
                 self._reject(offers, error)
             else:
                 failpoint("submit.after_insert")
-                self._doubts.add(
-                    [o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"]
-                )
+                unknown = [o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"]
+                self._doubts.add(unknown)
                 self._enqueue([o.document for o, item in zip(offers, outcome, strict=True) if item is None], whole)
                 for offer, item in zip(offers, outcome, strict=True):
                     if not offer.answer.done():

@@ -25,6 +25,7 @@ from hegemon.queue.clock import ClusterClock
 from hegemon.queue.completions import Completion
 from hegemon.queue.entries import Body, Entry
 from hegemon.queue.retry import Reject, Retry, RetryPolicy, RetryRule
+from hegemon.queue.sealing import Sealed, Sealer, Unreadable
 from hegemon.queue.sequence import due_seq
 from hegemon.queue.store import Failure
 from hegemon.worker.board import Board
@@ -91,6 +92,7 @@ class Executor:
         self._result_bytes_max = options.result_bytes_max
         self._max_retries = options.max_retries
         self._timeout_ms = options.timeout_ms
+        self._sealer = Sealer.of(options.payload_encryption_keys)
         self._ended = ended
         self._rng = rng
         self._free = list(range(board.slots - 1, -1, -1))
@@ -114,7 +116,10 @@ class Executor:
             self._refuse(job, "no_handler", {"type": "NoHandler", "message": f"no handler for type {body.type!r} here"})
             return True
         try:
-            arguments = handler.arguments(body.payload or b"{}")
+            arguments = handler.arguments(self._payload(job))
+        except Unreadable as error:
+            self._refuse(job, "unreadable_payload", {"type": "UnreadablePayload", "message": f"the payload: {error}"})
+            return True
         except InvalidPayload as error:
             self._refuse(job, "invalid_payload", {"type": "InvalidPayload", "message": str(error)})
             return True
@@ -169,6 +174,10 @@ class Executor:
         # Only now can this job hold up its process: what waits for the loop must not be blamed for who blocks it.
         self._board.begin(slot, time.monotonic())
 
+    def _payload(self, job: Taken) -> bytes:
+        # Opened only here: bodies travel and wait as they are stored.
+        return self._sealer.open(job.entry.id, "payload", Sealed(job.body.payload or b"{}", job.body.kid))
+
     def _timeout_of(self, body: Body, handler: Handler) -> int:
         return body.timeout_ms or handler.timeout_ms or self._timeout_ms
 
@@ -211,7 +220,8 @@ class Executor:
                 what = Reject(f"the result has {len(result)} bytes; at most {self._result_bytes_max} (MAX_RESULT_SIZE)")
                 return self._failed(run, what, "result_too_large")
         entry = run.job.entry
-        done = Completion(entry.id, entry.attempt, result, *stamps(run.started_ms, self._clock.now_ms()))
+        sealed = None if result is None else self._sealer.seal(entry.id, "result", result)
+        done = Completion(entry.id, entry.attempt, sealed, *stamps(run.started_ms, self._clock.now_ms()))
         return Outcome(run.job, completion=done)
 
     def _failed(self, run: Run, error: BaseException | None, outcome: str | None = None) -> Outcome:

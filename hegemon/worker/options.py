@@ -34,6 +34,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_format: str = "auto"
     priority: int = 0
+    payload_encryption_keys: str = ""
+    # What of the above no log may show, each by itself.
+    secrets: list[str] = []
 
     @property
     def mongodb_timeout(self) -> timedelta:

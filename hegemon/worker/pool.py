@@ -41,6 +41,7 @@ from hegemon.worker.pace import Pace
 from hegemon.worker.recording import BACKOFF_S, Recorder
 from hegemon.worker.registry import Handler
 from hegemon.worker.stubs import fetch_payloads
+from hegemon.worker.telling import Teller
 from hegemon.worker.waiting import Claims
 
 TICK_S: Final = 0.05
@@ -71,6 +72,7 @@ class Pool:
         handlers: dict[str, Handler],
         information: dict[str, object],
         counters: dict[str, int],
+        teller: Teller,
     ) -> None:
         self._options = options
         self._store = store
@@ -89,8 +91,9 @@ class Pool:
             rng=random.Random(),
         )
         self._claims = Claims()
-        forget = self._claims.forget
-        self._recorder = Recorder(store=store, index=index, node=options.node, counters=counters, forget=forget)
+        self._recorder = Recorder(
+            store=store, index=index, node=options.node, counters=counters, forget=self._claims.forget, teller=teller
+        )
         self._recording: deque[Outcome] = deque()
         self._in_record: list[Outcome] = []
         self._acks: list[tuple[str, int]] = []

@@ -2,7 +2,8 @@
 
 The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …} and
 {"do": "look"} (the index is being rebuilt).
-From us: {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"}, {"is": "failed", "error": …}.
+From us: {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"}, {"is": "failed", "error": …},
+{"is": "ends", "jobs": […], "dead": n, "retried": n} (failed tries, for the node's events).
 Its end means that the supervisor is gone: then this process ends at once, whatever user code is doing.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import signal
 import socket
@@ -24,6 +26,8 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.auth.masking import Masker
+from hegemon.monitoring.logs import configure
 from hegemon.queue import mongo
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError
@@ -35,6 +39,7 @@ from hegemon.worker.board import COUNTERS, Board
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.registry import HandlerError, handlers, load
+from hegemon.worker.telling import Teller
 
 EXIT_CLOSED: Final = 75
 EXIT_HANDLERS: Final = 78
@@ -56,6 +61,7 @@ class Control:
         self._socket = socket.socket(fileno=fd)
         self._file = self._socket.makefile("rb")
         self._lock = threading.Lock()
+        self._unsent = b""
 
     def read_options(self) -> WorkerOptions:
         """The first line."""
@@ -64,7 +70,27 @@ class Control:
     def say(self, **what: Any) -> None:
         """One message to the supervisor."""
         with self._lock:
-            self._socket.sendall(msgspec.json.encode(what) + b"\n")
+            # Blocking, unlike `tell`: what the supervisor must know. A line that was begun is ended first.
+            self._socket.sendall(self._unsent + msgspec.json.encode(what) + b"\n")
+            self._unsent = b""
+
+    def tell(self, what: dict[str, Any]) -> bool:
+        """One message that may be late, without ever waiting. False if the supervisor has not read the last one."""
+        with self._lock:
+            self._send()
+            if self._unsent:
+                return False
+            self._unsent = msgspec.json.encode(what) + b"\n"
+            self._send()
+            return True
+
+    def _send(self) -> None:
+        while self._unsent:
+            try:
+                sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT)
+            except OSError:  # no room, or nobody there: the thread that reads sees to that
+                return
+            self._unsent = self._unsent[sent:]
 
     def listen(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Future[float], look: Callable[[], None]) -> None:
         """Start the reading thread."""
@@ -109,6 +135,7 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
         await clock.ask(redis)
     clock_task = loop.create_task(_observe_clock(redis, clock), name="clock")
     known = dict(handlers())
+    teller = Teller(control.tell)
     pool = Pool(
         options,
         store=JobStore(client, database),
@@ -128,6 +155,7 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
             "priority": options.priority,
         },
         counters=dict.fromkeys(COUNTERS, 0),
+        teller=teller,
     )
     control.listen(loop, stop, pool.look)
     try:
@@ -151,6 +179,7 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
     except Closed:
         return EXIT_CLOSED
     finally:
+        teller.flush(math.inf)
         clock_task.cancel()
         await redis.close()
         client.close()
@@ -181,6 +210,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = Control(arguments.control)
     options = control.read_options()
+    # Before the handlers are loaded, which may want it otherwise.
+    configure(options.log_level, options.log_format, options.secrets, ours_alone=True)
     board = Board(arguments.board, options.slots)
     # Last, so that a user's file named like a module of the standard library does not take its place.
     sys.path.append(os.getcwd())
@@ -194,7 +225,7 @@ def main() -> None:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             code = runner.run(_work(options, control, board))
     except BaseException:  # noqa: BLE001 - it ends here, and must not wait for the threads of handlers
-        traceback.print_exc()
+        sys.stderr.write(Masker(options.secrets).text(traceback.format_exc()))
         code = 1
     # Threads of handlers that did not stop in time must not keep the process.
     sys.stdout.flush()

@@ -15,6 +15,7 @@ from hegemon.queue.errors import IncarnationClosed, IndexRefused, StoreUnavailab
 from hegemon.queue.index import WorkerIndex
 from hegemon.queue.store import Failure, JobStore
 from hegemon.worker.execution import Outcome, Run
+from hegemon.worker.telling import Teller
 
 log = structlog.get_logger(__name__)
 
@@ -36,12 +37,14 @@ class Recorder:
         node: str,
         counters: dict[str, int],
         forget: Callable[[str], object],
+        teller: Teller,
     ) -> None:
         self._store = store
         self._index = index
         self._node = node
         self._counters = counters
         self._forget = forget
+        self._teller = teller
         self.store_away = False
 
     async def record(self, group: Sequence[Outcome]) -> list[tuple[str, int]]:
@@ -65,7 +68,9 @@ class Recorder:
         return await self._settle(group, refused)
 
     async def show(self, running: Iterable[Run], now_s: float, now_ms: int) -> None:
-        """Show as running what runs longer than a moment, and pass on progress and log lines: one group each."""
+        """Show as running what runs longer than a moment, and pass on progress and log lines: one group each. The
+        supervisor is told of failures."""
+        self._teller.flush(now_s)
         marks, notes = [], []
         for run in running:
             claim = (run.job.entry.id, run.job.entry.attempt)
@@ -128,9 +133,11 @@ class Recorder:
                 drops.append((job_id, outcome.job.entry.attempt))  # Cancelled.
             elif outcome.again is None or outcome.failure.due is None:
                 self._counters["failed"] += 1
+                self._teller.ended(outcome)
                 acks.append((job_id, outcome.job.entry.attempt))
             else:
                 self._counters["retried"] += 1
+                self._teller.ended(outcome)
                 entry, due = outcome.job.entry, outcome.failure.due
                 next_entry = entry.again(seq=outcome.failure.seq)
                 moves.append((entry.text, next_entry, reencode_body(entry.attempt + 1, outcome.again), due))

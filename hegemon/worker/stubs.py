@@ -8,6 +8,7 @@ from typing import Final
 
 from hegemon.queue.errors import StoreUnavailable
 from hegemon.queue.queries import JobQueries
+from hegemon.queue.sealing import Sealed
 from hegemon.worker.execution import Taken
 
 AGAIN_S: Final = 0.5
@@ -30,7 +31,7 @@ async def fetch_payloads(queries: JobQueries, jobs: Sequence[Taken]) -> tuple[li
         if job.body.payload is not None:
             whole.append(job)
         elif (document := found.get(job.entry.id)) is not None:
-            whole.append(Taken(job.entry, job.body.with_payload(bytes(document["payload"]["data"]))))
+            whole.append(Taken(job.entry, job.body.with_payload(Sealed.of(document["payload"]))))
         else:
             gone.append((job.entry.id, job.entry.attempt))
     return whole, gone

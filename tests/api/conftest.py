@@ -11,6 +11,7 @@ from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer
 from tests.api.documented import check
 from tests.api.memory import MemoryNode
+from tests.waiting import PATIENCE_S
 
 VERSION = "9.8.7"
 REQUEST_BYTES_MAX = 100_000
@@ -45,7 +46,7 @@ def node(_served: tuple[ApiServer, MemoryNode]) -> MemoryNode:
 @pytest.fixture(scope="session")
 def _client(_served: tuple[ApiServer, MemoryNode]) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=_served[0].url, timeout=60, event_hooks={"response": [check]}, trust_env=False
+        base_url=_served[0].url, timeout=PATIENCE_S, event_hooks={"response": [check]}, trust_env=False
     ) as client:
         yield client
 

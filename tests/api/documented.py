@@ -22,10 +22,24 @@ def validator(schema: dict[str, Any]) -> Draft202012Validator:
     )
 
 
+def resolved(described: Any) -> Any:
+    """What a reference into the components stands for."""
+    while "$ref" in described:
+        _, _, kind, name = described["$ref"].split("/")
+        described = DESCRIPTION["components"][kind][name]
+    return described
+
+
+@functools.cache
+def answers(path: str, method: str) -> dict[str, Any]:
+    """The described answers of an operation, by status."""
+    described = DESCRIPTION["paths"][path][method]["responses"]
+    return {status: resolved(answer) for status, answer in described.items()}
+
+
 @functools.cache
 def _answer_validator(path: str, method: str, status: str, media_type: str) -> Draft202012Validator:
-    content = DESCRIPTION["paths"][path][method]["responses"][status]["content"][media_type]
-    return validator(content["schema"])
+    return validator(answers(path, method)[status]["content"][media_type]["schema"])
 
 
 def check(response: httpx.Response) -> None:
@@ -40,7 +54,7 @@ def check(response: httpx.Response) -> None:
     if path is None or method not in DESCRIPTION["paths"][path]:
         return
     status = str(response.status_code)
-    documented = DESCRIPTION["paths"][path][method]["responses"]
+    documented = answers(path, method)
     assert status in documented, f"{method} {path} answered {status}, undocumented: {response.text}"
     for header in ("location", "retry-after", "idempotency-replayed"):
         assert header not in response.headers or header in {name.lower() for name in documented[status]["headers"]}

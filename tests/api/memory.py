@@ -14,6 +14,9 @@ from typing import Any
 import msgspec
 
 from hegemon.cluster.ports import (
+    ActivityEvent,
+    ActivityFilter,
+    ActivityPage,
     DeadFilter,
     ElectionInfo,
     JobFilter,
@@ -24,11 +27,13 @@ from hegemon.cluster.ports import (
     QueueStats,
     Stats,
     Submitted,
+    SubmittedBatch,
     WorkerInfo,
     member_info,
 )
 from hegemon.cluster.ports import Health as Verdict
 from hegemon.election.contract import Health, Member
+from hegemon.monitoring.activity_store import matches
 from hegemon.queue.errors import (
     BatchTooLarge,
     IdempotencyKeyReused,
@@ -38,7 +43,7 @@ from hegemon.queue.errors import (
     PayloadTooLarge,
 )
 from hegemon.queue.ids import IdSource
-from hegemon.queue.jobs import Document, Job, NewJob, Origin, body_digest, from_document, new_document
+from hegemon.queue.jobs import Document, Job, NewJob, Origin, from_document, new_document
 from hegemon.queue.states import FINAL, LIVE, Status
 
 BATCH_MAX = 50
@@ -58,6 +63,9 @@ class MemoryObserver:
         self.leads = True
         self.pauses: list[float] = []
         self.office = LeaderInfo(None, 7, 2, None)
+        self.events: list[ActivityEvent] = []
+        # Whose events are lacking, when the store that all share is away.
+        self.missing: list[str] | None = None
         self.health = {"live": Verdict(True, {"claim loop": "ok"}), "ready": Verdict(True, {"mongodb": "ok"})}
 
     async def stats(self) -> Stats:
@@ -111,6 +119,31 @@ class MemoryObserver:
             "generation": 2,
         }
 
+    async def activity(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
+        self._fail()
+        found = [event for event in self.events if matches(which, event) and (event.place or 0) > (after or 0)]
+        page = found[:limit] if after is not None else found[-limit:]
+        if self.missing is not None:
+            return ActivityPage(page, after, complete=False, missing=self.missing)
+        places = [event.place or 0 for event in (page if len(page) == limit and after is not None else self.events)]
+        return ActivityPage(page, max(places, default=0) or None)
+
+    # for tests
+    def happen(self, kind: str, severity: str = "info", node: str = "n1", **fields: Any) -> None:
+        """One more event."""
+        place = len(self.events) + 1
+        self.events.append(
+            ActivityEvent(
+                id=f"{node}:1:{place}",
+                place=place,
+                at=STARTED_AT,
+                node=node,
+                kind=kind,
+                severity=severity,
+                fields=fields,
+            )
+        )
+
     async def live(self) -> Verdict:
         self._fail()
         return self.health["live"]
@@ -129,7 +162,7 @@ class MemoryNode(MemoryObserver):
 
     def reset(self) -> None:
         super().reset()
-        self.keys: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.keys: dict[tuple[str, str], tuple[list[str], bytes]] = {}
         self.scopes: list[str] = []
         self.asked: list[Any] = []
         self.waiting = 0
@@ -140,20 +173,23 @@ class MemoryNode(MemoryObserver):
     async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
         self._fail()
         self.scopes.append(scope)
-        if idempotency_key is not None and (known := self.keys.get((scope, idempotency_key))):
-            if known[1] != body_digest(job):
-                raise IdempotencyKeyReused
-            return Submitted(known[0], False, self.documents[known[0]]["status"])
+        earlier = self._earlier(job, scope, idempotency_key)
+        if earlier:
+            return Submitted(earlier[0], False, self.documents[earlier[0]]["status"])
         document = self._document(job, scope, idempotency_key)
         self.documents[document["_id"]] = document
-        if idempotency_key is not None:
-            self.keys[scope, idempotency_key] = (document["_id"], body_digest(job))
+        self._remember(job, scope, idempotency_key, [document["_id"]])
         return Submitted(document["_id"], True, document["status"])
 
-    async def submit_batch(self, jobs: Sequence[NewJob], *, scope: str) -> list[str]:
+    async def submit_batch(
+        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+    ) -> SubmittedBatch:
         self._fail()
         if len(jobs) > BATCH_MAX:
             raise BatchTooLarge
+        earlier = self._earlier(jobs, scope, idempotency_key)
+        if earlier:
+            return SubmittedBatch(list(earlier), False)
         documents = []
         for i, job in enumerate(jobs):
             try:
@@ -161,7 +197,9 @@ class MemoryNode(MemoryObserver):
             except InvalidJob as error:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}") from error
         self.documents.update((document["_id"], document) for document in documents)
-        return [document["_id"] for document in documents]
+        ids = [document["_id"] for document in documents]
+        self._remember(jobs, scope, idempotency_key, ids)
+        return SubmittedBatch(ids, True)
 
     async def get(self, job_id: str) -> Job:
         return from_document(self._find(job_id))
@@ -179,6 +217,7 @@ class MemoryNode(MemoryObserver):
             and which.status in (None, document["status"])
             and which.type in (None, document["type"])
             and which.queue in (None, document["queue"])
+            and (which.queues is None or document["queue"] in which.queues)
             and (which.tag is None or which.tag in document.get("tags", ()))
         ]
         more = len(found) > limit
@@ -225,6 +264,16 @@ class MemoryNode(MemoryObserver):
             del self.documents[document["_id"]]
         return len(found)
 
+    def _earlier(self, body: Any, scope: str, key: str | None) -> Sequence[str]:
+        known = self.keys.get((scope, key)) if key is not None else None
+        if known is not None and known[1] != msgspec.json.encode(body):
+            raise IdempotencyKeyReused
+        return known[0] if known is not None else ()
+
+    def _remember(self, body: Any, scope: str, key: str | None, ids: Sequence[str]) -> None:
+        if key is not None:
+            self.keys[scope, key] = (list(ids), msgspec.json.encode(body))
+
     # for tests
     def finish(self, job_id: str, result: Any) -> None:
         """Complete a job with `result`."""
@@ -265,6 +314,7 @@ class MemoryNode(MemoryObserver):
             and (which.ids is None or document["_id"] in which.ids)
             and which.type in (None, document["type"])
             and which.queue in (None, document["queue"])
+            and (which.queues is None or document["queue"] in which.queues)
         ]
 
     def _document(self, job: NewJob, scope: str, key: str | None) -> Document:

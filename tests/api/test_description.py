@@ -8,11 +8,13 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from hegemon.api import export
+from hegemon.api.access import ACCESS
 from hegemon.api.app import DESCRIPTION_PATH, OPERATIONS, create_app
+from hegemon.api.legacy import TWINS
 from hegemon.api.problems import TABLE
 from hegemon.api.resource import Resource
 from tests.api.conftest import VERSION
-from tests.api.documented import DESCRIPTION, validator
+from tests.api.documented import DESCRIPTION, answers, resolved, validator
 from tests.api.memory import MemoryNode
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,7 +41,33 @@ def test_every_route_and_method_is_described() -> None:
             continue
         served |= {(route.path, method.lower()) for method in route.endpoint.methods}
     described = {(path, method) for path, item in DESCRIPTION["paths"].items() for method in item}
-    assert served == described | {(path, "head") for path, method in described if method == "get"}
+    described |= {(path, "head") for path, method in described if method == "get"}
+    older = {(path, method) for path, twin in TWINS.items() for known, method in described if known == twin}
+    assert served == described | older
+
+
+def test_what_the_pipeline_answers_is_described_for_every_operation() -> None:
+    for operation in OPERATIONS:
+        described = answers(operation.path, operation.method.lower())
+        codes = {
+            code
+            for one in described.values()
+            for media in one.get("content", {}).values()
+            for code in media.get("examples", {})
+        }
+        expected = {"malformed_request", "request_timeout", "misdirected_request", "rate_limited", "headers_too_large"}
+        expected |= {"internal_error", "overloaded", "too_many_connections", "stopping"}
+        if operation.method != "GET":
+            expected |= {"forbidden", "outcome_unknown"}
+        if not ACCESS[operation.method, operation.path].public:
+            expected |= {"unauthenticated", "token_expired", "forbidden", "store_unavailable"}
+        if operation.body is not None:
+            expected |= {"malformed_json", "unsupported_media_type", "body_too_large"}
+        if any(one.name == "If-Match" for one in operation.parameters):
+            expected |= {"precondition_required", "precondition_failed"}
+        if any(one.name == "Idempotency-Key" for one in operation.parameters):
+            expected |= {"idempotency_key_reused", "idempotency_key_in_flight"}
+        assert expected <= codes, (operation.name, expected - codes)
 
 
 def test_operation_names_are_unique() -> None:
@@ -56,9 +84,9 @@ def _media() -> list[tuple[str, dict[str, Any], Any]]:
     found = []
     for path, item in DESCRIPTION["paths"].items():
         for method, operation in item.items():
-            answers = [*operation["responses"].values(), operation.get("requestBody", {})]
-            for media in (media for answer in answers for media in answer.get("content", {}).values()):
-                examples = {name: one["value"] for name, one in media.get("examples", {}).items()}
+            bodies = [*answers(path, method).values(), operation.get("requestBody", {})]
+            for media in (media for body in bodies for media in body.get("content", {}).values()):
+                examples = {name: resolved(one)["value"] for name, one in media.get("examples", {}).items()}
                 if "example" in media:
                     examples[""] = media["example"]
                 assert examples, f"{method} {path} has no example"

@@ -205,9 +205,28 @@ def test_a_batch_beyond_its_limit_is_refused(http: httpx.Client) -> None:
     assert_problem(response, 413, "batch_too_large")
 
 
-def test_a_batch_with_an_idempotency_key_is_refused_rather_than_unprotected(http: httpx.Client) -> None:
-    response = http.post(f"{JOBS}/batch", json={"jobs": [{"type": "a"}]}, headers={"Idempotency-Key": "k"})
+def test_a_repeated_key_gives_the_first_batch_back(http: httpx.Client, node: MemoryNode) -> None:
+    key, body = {"Idempotency-Key": "nightly"}, {"jobs": [{"type": "a"}, {"type": "b"}]}
+    first, again = (http.post(f"{JOBS}/batch", json=body, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(node.documents) == 2
+
+
+def test_a_batchs_key_with_another_body_is_refused_be_it_a_batch_or_a_job(http: httpx.Client) -> None:
+    key = {"Idempotency-Key": "k"}
+    http.post(f"{JOBS}/batch", json={"jobs": [{"type": "a"}]}, headers=key)
+    other = http.post(f"{JOBS}/batch", json={"jobs": [{"type": "a"}, {"type": "a"}]}, headers=key)
+    assert_problem(other, 422, "idempotency_key_reused")
+    assert_problem(http.post(JOBS, json={"type": "a"}, headers=key), 422, "idempotency_key_reused")
+
+
+def test_a_batchs_key_is_held_to_the_same_form(http: httpx.Client, node: MemoryNode) -> None:
+    response = http.post(f"{JOBS}/batch", json={"jobs": [{"type": "a"}]}, headers={"Idempotency-Key": "a b"})
     assert_problem(response, 422, "invalid_parameter", "Idempotency-Key")
+    assert not node.documents
 
 
 def test_pages_follow_their_cursor_newest_first(http: httpx.Client) -> None:

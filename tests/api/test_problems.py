@@ -1,10 +1,12 @@
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from hegemon.api.problems import INTERNAL, TABLE, ApiError, reply_to
+from hegemon.auth.errors import AuthError
 from hegemon.queue import errors
 from tests.api.documented import assert_problem
 from tests.api.memory import MemoryNode
@@ -12,14 +14,15 @@ from tests.api.memory import MemoryNode
 JOBS = "/api/v1/jobs"
 
 
-def _subclasses(kind: type[errors.QueueError]) -> Iterator[type[errors.QueueError]]:
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
     yield kind
     for below in kind.__subclasses__():
         yield from _subclasses(below)
 
 
 def test_every_error_code_is_in_the_table_or_named_as_internal() -> None:
-    codes = {kind.code for kind in _subclasses(errors.QueueError) if kind.__module__.startswith("hegemon.")}
+    roots = (errors.QueueError, AuthError)
+    codes = {kind.code for root in roots for kind in _subclasses(root) if kind.__module__.startswith("hegemon.")}
     assert codes <= TABLE.keys() | INTERNAL.keys()
     assert not TABLE.keys() & INTERNAL.keys()
     assert set(INTERNAL.values()) <= TABLE.keys()

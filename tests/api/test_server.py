@@ -1,9 +1,6 @@
 import asyncio
 import signal
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +18,7 @@ def _app(node: MemoryNode) -> Any:
 
 
 async def _get(url: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, **options) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S, **options) as client:
         return await client.get(url)
 
 
@@ -69,7 +66,7 @@ async def test_a_stop_lets_a_running_request_end() -> None:
     node = MemoryNode()
     server = ApiServer(_app(node), host="127.0.0.1", port=0)
     await server.start()
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE_S) as client:
         job_id = (await client.post("/api/v1/jobs", json={"type": "echo"})).json()["id"]
         waiting = asyncio.ensure_future(client.get(f"/api/v1/jobs/{job_id}/wait"))
         await wait_until(lambda: node.waiting == 1)
@@ -83,47 +80,10 @@ async def test_a_stop_cuts_off_what_outlasts_its_grace() -> None:
     node = MemoryNode()
     server = ApiServer(_app(node), host="127.0.0.1", port=0)
     await server.start()
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE_S) as client:
         job_id = (await client.post("/api/v1/jobs", json={"type": "echo"})).json()["id"]
         waiting = asyncio.ensure_future(client.get(f"/api/v1/jobs/{job_id}/wait?timeout=60"))
         await wait_until(lambda: node.waiting == 1)
         await asyncio.wait_for(server.stop(0.2), PATIENCE_S)
         await wait_until(lambda: node.waiting == 0)
         assert_problem(await waiting, 503, "stopping")
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A self-signed certificate for localhost and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run([*new, "-keyout", str(key), "-out", str(cert), *subject], check=True, capture_output=True)
-    return str(cert), str(key)
-
-
-async def test_tls_is_spoken_with_the_given_certificate(certificate: tuple[str, str]) -> None:
-    cert, key = certificate
-    server = ApiServer(_app(MemoryNode()), host="127.0.0.1", port=0, tls_cert_file=cert, tls_key_file=key)
-    await server.start()
-    trusting = ssl.create_default_context(cafile=cert)
-    assert server.url.startswith("https://127.0.0.1:")
-    assert (await _get(f"{server.url}/livez", verify=trusting)).status_code == 200
-    old = ssl.create_default_context(cafile=cert)
-    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
-    assert (await _get(f"{server.url}/livez", verify=old)).status_code == 200
-    await server.stop(1.0)
-
-
-async def test_a_certificate_that_cannot_be_used_is_refused_by_name(
-    certificate: tuple[str, str], tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken.pem"
-    broken.write_text("nonsense")
-    for cert in (str(broken), str(tmp_path / "absent.pem")):
-        server = ApiServer(
-            _app(MemoryNode()), host="127.0.0.1", port=0, tls_cert_file=cert, tls_key_file=certificate[1]
-        )
-        with pytest.raises(ValueError, match="TLS_CERT_FILE"):
-            await server.start()

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,17 @@ from tests.cli.fake_node_api import FakeNode, serving
 from tests.waiting import PATIENCE_S
 
 REAL_URL = os.environ.get("HEGEMON_TEST_URL")
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No login and no credential of whoever runs the tests is used, or changed."""
+    if not REAL_URL:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        for name in ("HEGEMON_TOKEN", "HEGEMON_API_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HEGEMON_CA_FILE", "HEGEMON_CLIENT_CERT"):
+            monkeypatch.setenv(name, "")  # what a command sets is taken back with it
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class FakeNode:
         self.keys: dict[str, tuple[bytes, str]] = {}
         self.requests: list[str] = []
         self.faults: deque[Any] = deque()
+        self.token: str | None = None  # what callers must show, where they must
+        self.shown: list[str | None] = []
         self.lock = threading.RLock()
         self.stopping = threading.Event()
 
@@ -164,6 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         with self.node.lock:
             self.node.requests.append(f"{self.command} {self.path}")
+            self.node.shown.append(self.headers["authorization"])
             fault = self.node.faults.popleft() if self.node.faults else None
         if isinstance(fault, tuple):
             status, code, retry_after = fault
@@ -171,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, Problem(status, code, f"told to say {code}").body, more)
         if isinstance(fault, str) and fault != "lose":
             return self._answer(200, fault)
+        if self.node.token is not None and self.headers["authorization"] != f"Bearer {self.node.token}":
+            return self._answer(401, Problem(401, "unauthenticated", "This needs a credential that is accepted.").body)
         status, body, headers = self._result(raw)
         if fault == "lose":
             self.close_connection = True

@@ -92,11 +92,12 @@ def run(place: Path, *args: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_demo_shows_the_failover_proves_its_promise_and_leaves_nothing(tmp_path: Path) -> None:
-    ended = run(tmp_path, "demo", "--algorithm", "bully", "--nodes", "2", "--kills", "1")
+    ended = run(tmp_path, "demo", "--algorithm", "bully", "--nodes", "2", "--kills", "1", "--secure")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     steps = [line.partition(" ms  ")[2] for line in ended.stdout.splitlines() if " ms  " in line]
     killed = steps[0].removeprefix("kill -9 ends ").partition(",")[0]
     survivor = {"node-1": "node-2", "node-2": "node-1"}[killed]
+    assert "2 nodes, bully, with logins and TLS" in ended.stdout
     assert steps[-1] == f"the first job that it dispatched begins, on {survivor}"
     assert "Every acknowledged job was completed exactly once." in ended.stdout
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
@@ -134,7 +135,7 @@ async def test_a_demo_fails_if_a_job_was_lost_or_run_again(
         return Verdict(**{**found, **broken})
 
     @asynccontextmanager
-    async def staged(*_: object) -> AsyncIterator[Any]:
+    async def staged(*_: object, secure: bool) -> AsyncIterator[Any]:
         yield SimpleNamespace(steady=steady, load=SimpleNamespace(stop=nothing), verdict=verdict)
 
     monkeypatch.setattr(election_demo, "trial", staged)

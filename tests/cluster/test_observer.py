@@ -35,6 +35,7 @@ def observer(*workers: Worker) -> NodeObserver:
         mongo_breaker=Breaker("MongoDB"),
         redis_breaker=Breaker("Redis"),
         url=lambda: "",
+        activity=nothing,
     )
 
 

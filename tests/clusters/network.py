@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from hegemon.cluster.embedded import REPLICA_SET, EmbeddedMongo, EmbeddedRedis
+from tests.auth.parts import secured
 from tests.clusters.cluster import Cluster, name_of, on_cluster
 from tests.nodes import NodeProcess, free_port
 from tests.waiting import PATIENCE
@@ -152,12 +153,16 @@ class NetworkCluster(Cluster):
         return {name: f"{self.network.hosts[name]}:{CLUSTER_PORT}" for name in self.network.names[:count]}
 
     def make(self, name: str, environment: Mapping[str, str]) -> NodeProcess:
-        return NodeProcess(
-            {"ALLOW_INSECURE_BIND": "true", **environment},
+        # Beyond loopback a node wants credentials, and TLS or a proxy that has it.
+        more, token = secured(environment["CLUSTER_ID"])
+        node = NodeProcess(
+            {**more, "TRUSTED_PROXIES": "192.0.2.1", **environment},
             name=name,
             host=self.network.hosts[name],
             prefix=("ip", "netns", "exec", self.network.namespace(name)),
         )
+        node.api.headers["authorization"] = f"Bearer {token}"
+        return node
 
     def others(self, node: NodeProcess) -> list[str]:
         """The names of all other nodes."""

@@ -45,16 +45,21 @@ async def test_a_leader_that_is_stopped_in_order_hands_over_and_leaves(cluster: 
     leader = await cluster.settle()
     async with cluster.load():
         await cluster.progress()
+        own = [worker["id"] for worker in await leader.workers() if worker["id"].startswith(f"{name_of(leader)}.")]
         leader.signal(signal.SIGTERM)
         successor = await cluster.leader(other_than=leader)
         await cluster.progress()
         assert await leader.ended() == 0, leader.log[-3000:]
+        seen = len(successor.log)
     # What it left is not found dead later: it took its leave of the stores.
     assert '"event": "office_vacated"' in leader.log or '"office_vacated"' in leader.log, leader.log[-3000:]
     leader.spawn()
     await cluster.settle()
     await cluster.clear_verdict()
-    assert "worker_closed" not in successor.log.split("leader_active")[-1]
+    # Others may be: on a busy machine a worker's lease runs out.
+    assert own
+    closed = [line for line in successor.log[seen:].splitlines() if '"worker_closed"' in line]
+    assert not [line for line in closed if any(worker in line for worker in own)]
 
 
 async def test_a_leader_that_was_stopped_for_two_seconds_finds_its_epoch_refused(cluster: Cluster) -> None:

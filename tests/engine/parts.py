@@ -19,6 +19,7 @@ from hegemon.queue.leader_index import LeaderIndex, Placement
 from hegemon.queue.office_store import OfficeStore
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
+from hegemon.queue.sealing import PLAIN, Sealer
 from hegemon.queue.store import JobStore
 
 NOW_MS = 1_800_000_000_000
@@ -33,13 +34,25 @@ def new_job(type_: str = "noop", payload: dict[str, Any] | None = None, **fields
 
 
 def document(
-    seq: int = 1, *, now_ms: int = NOW_MS, attempt: int = 1, more: Document | None = None, **fields: Any
+    seq: int = 1,
+    *,
+    now_ms: int = NOW_MS,
+    attempt: int = 1,
+    more: Document | None = None,
+    sealer: Sealer = PLAIN,
+    **fields: Any,
 ) -> Document:
     """A document as a submitter would write it; `fields` are those of NewJob, `more` overwrites what came out."""
     fields.setdefault("type_", "noop")
     ids = _ids if now_ms == NOW_MS else IdSource()
     made = new_document(
-        new_job(**fields), job_id=ids.next(now_ms), seq=seq, now_ms=now_ms, origin=ORIGIN, cluster_id="test"
+        new_job(**fields),
+        job_id=ids.next(now_ms),
+        seq=seq,
+        now_ms=now_ms,
+        origin=ORIGIN,
+        cluster_id="test",
+        sealer=sealer,
     )
     return made | {"attempt": attempt} | (more or {})
 

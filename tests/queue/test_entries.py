@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hegemon.queue.entries import STUB_BYTES, Body, decode_body, encode_body, entry_text, parse_entry, reencode_body
+from hegemon.queue.sealing import Sealed
 from tests.engine.parts import document
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9_.\-/]{1,100}\Z")
@@ -43,7 +44,7 @@ def test_only_a_payload_above_the_stub_size_stays_in_mongodb(size: int, stays: b
     assert len(made["payload"]["data"]) == size
     _, body = decode_body(encode_body(made))
     assert (body.payload is not None) is stays
-    assert body.with_payload(made["payload"]["data"]).payload == made["payload"]["data"]
+    assert body.with_payload(Sealed.of(made["payload"])).payload == made["payload"]["data"]
 
 
 @pytest.mark.parametrize("text", ["", "a:b", "id:x:1:5::q:t", "id:1:1:5:q:t"])

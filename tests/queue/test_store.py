@@ -11,6 +11,7 @@ from hegemon.queue import mongo
 from hegemon.queue.completions import Completion
 from hegemon.queue.errors import OutcomeUnknown, StoreUnavailable
 from hegemon.queue.jobs import Document
+from hegemon.queue.sealing import Sealed
 from hegemon.queue.states import FINAL, Status
 from hegemon.queue.store import Failure, JobStore
 from tests.engine.parts import NOW_MS, Jobs, document
@@ -50,7 +51,7 @@ def faulty(jobs: Jobs, call: str, *, applied: bool = True, find_fails: bool = Fa
 
 
 async def complete(store: JobStore, item: Document, *, attempt: int | None = None, worker: str = "w1") -> set[str]:
-    done = Completion(item["_id"], attempt or item["attempt"], b"42", NOW_MS, NOW_MS + 5)
+    done = Completion(item["_id"], attempt or item["attempt"], Sealed(b"42"), NOW_MS, NOW_MS + 5)
     return await store.complete([done], worker=worker, node="n1")
 
 
@@ -94,7 +95,7 @@ async def test_of_a_group_exactly_the_stale_ones_are_refused(jobs: Jobs) -> None
     await jobs.put(*items)
     for stale in items[::3]:
         await jobs.store.change([(stale["_id"], 1, {"$inc": {"attempt": 1}})])
-    done = [Completion(item["_id"], 1, None if n % 2 else b"1", NOW_MS, NOW_MS) for n, item in enumerate(items)]
+    done = [Completion(item["_id"], 1, None if n % 2 else Sealed(b"1"), NOW_MS, NOW_MS) for n, item in enumerate(items)]
     assert await jobs.store.complete(done, worker="w1", node="n1") == {items[0]["_id"], items[3]["_id"]}
     assert (await jobs.queries.counts())["completed"] == 4
 
@@ -286,10 +287,12 @@ async def test_many_completions_at_once_each_keep_their_own_result_and_times(job
     await jobs.put(*many, stale)
     # A third end alike, the others each in their own way; one speaks for an attempt that is not its own.
     done = [
-        Completion(one["_id"], one["attempt"], None if i % 3 == 0 else b"%d" % i, NOW_MS + i % 7, NOW_MS + 10 + i % 7)
+        Completion(
+            one["_id"], one["attempt"], None if i % 3 == 0 else Sealed(b"%d" % i), NOW_MS + i % 7, NOW_MS + 10 + i % 7
+        )
         for i, one in enumerate(many)
     ]
-    done.append(Completion(stale["_id"], 2, b"stale", NOW_MS, NOW_MS))
+    done.append(Completion(stale["_id"], 2, Sealed(b"stale"), NOW_MS, NOW_MS))
     assert await jobs.store.complete(done, worker="w1", node="n1") == {stale["_id"]}
     for i, one in enumerate(many):
         found = await jobs.get(one)

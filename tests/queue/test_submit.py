@@ -23,6 +23,7 @@ from hegemon.queue.errors import (
 )
 from hegemon.queue.ids import is_id
 from hegemon.queue.jobs import Origin
+from hegemon.queue.sealing import PLAIN, Sealer
 from hegemon.queue.submit import Limits, Submitter
 from tests.engine.parts import NOW_MS, ORIGIN, Index, Jobs, new_job
 from tests.waiting import wait_until
@@ -35,7 +36,7 @@ async def reborn() -> Origin:
     return Origin("n1", "n1~1")
 
 
-def build(jobs: Jobs, index: Index, limits: Limits = LIMITS) -> Submitter:
+def build(jobs: Jobs, index: Index, limits: Limits = LIMITS, sealer: Sealer = PLAIN) -> Submitter:
     return Submitter(
         store=jobs.store,
         queries=jobs.queries,
@@ -49,6 +50,7 @@ def build(jobs: Jobs, index: Index, limits: Limits = LIMITS) -> Submitter:
         indexed=lambda: None,
         working=lambda: False,
         reborn=reborn,
+        sealer=sealer,
     )
 
 
@@ -94,7 +96,7 @@ async def test_jobs_offered_together_keep_their_order(submitter: Submitter, inde
 
 
 async def test_a_batch_keeps_its_order_and_goes_in_whole(submitter: Submitter, index: Index) -> None:
-    ids = await submitter.submit_batch([new_job() for _ in range(10)], scope="me")
+    ids, _ = await submitter.submit_batch([new_job() for _ in range(10)], scope="me")
     await wait_until(submitter.idle)
     assert await index.ready() == ids
 
@@ -186,7 +188,7 @@ async def test_a_key_whose_first_request_is_still_on_its_way_is_refused_for_now(
     with pytest.raises(IdempotencyKeyInFlight):
         await submitter.submit(new_job(), scope="me", idempotency_key="k")
     await ended([first])
-    assert submitter._keys == set()
+    assert submitter._replays._held == set()
 
 
 async def test_two_nodes_with_one_key_at_once_make_one_job(jobs: Jobs, index: Index) -> None:
@@ -277,7 +279,7 @@ async def test_what_was_being_written_when_a_rebuild_met_it_is_probed_too(
     await wait_until(lambda: written)
     await index.mark("rebuilding", generation=2)
     await met_and_ended(jobs, index, written[0])
-    others = await submitter.submit_batch([new_job()], scope="me")
+    others, _ = await submitter.submit_batch([new_job()], scope="me")
     await wait_until(lambda: submitter._whole == 2 and not submitter._unindexed)
     go.set()
     await slow

@@ -192,6 +192,10 @@ class Collection:
             return await session.call(operation)
         return await self._client.call(operation, writes=writes)
 
+    def with_options(self, **_: Any) -> Collection:
+        """Reads are the majority's all the same."""
+        return self
+
     async def create_index(self, keys: Sequence[tuple[str, int]], **options: Any) -> str:
         """Only unique ones matter here."""
         fields = tuple(path for path, _ in keys)

@@ -21,6 +21,7 @@ from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.process import _observe_clock
 from hegemon.worker.registry import Handler
+from hegemon.worker.telling import Teller
 from tests.simulation.loop import CURRENT, Process
 
 KILLED = -9
@@ -91,6 +92,7 @@ class Child:
             handlers=known,
             information=information,
             counters=dict.fromkeys(COUNTERS, 0),
+            teller=Teller(lambda said: True),
         )
         clock_task = asyncio.create_task(_observe_clock(redis, clock))
         try:

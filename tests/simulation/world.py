@@ -13,21 +13,18 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-import msgspec
 import structlog
 
 from hegemon.cluster import leadership, peer_election
 from hegemon.cluster import node as node_module
 from hegemon.cluster.node import Node, StartError
-from hegemon.cluster.ports import Jobs, Observer
 from hegemon.cluster.settings import load
 from hegemon.election.contract import Role
 from hegemon.queue import breaker, mongo
-from hegemon.queue.errors import QueueError
-from hegemon.queue.jobs import NewJob
 from hegemon.queue.redis import Redis
 from hegemon.worker import board
 from tests.simulation import workers
+from tests.simulation.frontend import Frontend
 from tests.simulation.judge import Judge
 from tests.simulation.loop import CURRENT, Process, VirtualLoop, acting_as
 from tests.simulation.mongo_client import Client
@@ -59,40 +56,6 @@ class HostProcess(Process):
         super().__init__(name, seed, offset_s=host.offset_s)
         self.host = host
         self.wall_offset_s = host.wall_offset_s
-
-
-class Frontend:
-    """In place of a node's API: a client that submits jobs through the same port."""
-
-    def __init__(self, world: World, host: Host) -> None:
-        self.url = f"http://{host.name}"
-        self._world = world
-        self._client: asyncio.Task[None] | None = None
-
-    async def start(self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None) -> None:
-        """The node is there."""
-        if self._world.pace_s:
-            self._client = asyncio.create_task(self._submit(jobs))
-
-    async def stop(self, grace_s: float) -> None:
-        """Take nothing new."""
-        if self._client is not None:
-            self._client.cancel()
-            await asyncio.gather(self._client, return_exceptions=True)
-
-    async def _submit(self, jobs: Jobs) -> None:
-        process = CURRENT.get()
-        assert process is not None
-        while True:
-            await asyncio.sleep(process.rng.expovariate(1 / self._world.pace_s))
-            delay = process.rng.choice((None, None, None, 0.3))
-            job = NewJob(type="noop", payload=msgspec.Raw(b"{}"), priority=process.rng.randrange(11), delay=delay)
-            try:
-                submitted = await jobs.submit(job, scope="simulated")
-            except QueueError:
-                continue
-            if process.alive and self._world.open:
-                self._world.judge.acknowledged(submitted.id)
 
 
 class Host:
@@ -149,7 +112,7 @@ class Host:
     async def _live(self) -> None:
         settings = load(SETTINGS | self._world.settings(self.name), None)
         self.stop = asyncio.Event()
-        self.node = Node(settings, Frontend(self._world, self))
+        self.node = Node(settings, Frontend(self._world, self.name))
         try:
             await self.node.run(self.stop)
         except StartError as error:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import Body, decode_body, encode_body, entry_text, parse_entry
 from hegemon.queue.retry import Reject, RetryAfter, RetryPolicy
+from hegemon.queue.sealing import Sealed, Sealer
 from hegemon.worker import registry
 from hegemon.worker.board import Board
 from hegemon.worker.context import Context
@@ -52,6 +55,7 @@ class Rig:
         self.board.set_lease(time.monotonic() + 60)
         self.outcomes: list[Outcome] = []
         self.clock = ClusterClock()
+        self.options = OPTIONS
         self.executor = self.with_handlers()
 
     def with_handlers(self) -> Executor:
@@ -59,7 +63,7 @@ class Rig:
             board=self.board,
             clock=self.clock,
             handlers=dict(registry.handlers()),
-            options=OPTIONS,
+            options=self.options,
             ended=self.outcomes.append,
             rng=random.Random(1),
         )
@@ -67,6 +71,10 @@ class Rig:
     def handles(self, function: Callable[..., Any], **options: Any) -> None:
         registry.job("t", **options)(function)
         self.executor = self.with_handlers()
+
+    def holds(self, keys: str) -> None:
+        """PAYLOAD_ENCRYPTION_KEYS of this worker."""
+        self.options = msgspec.structs.replace(OPTIONS, payload_encryption_keys=keys)
 
     def start(self, **more: Any) -> bool:
         of_body = ("failures", "expires_at", "max_retries")
@@ -99,7 +107,7 @@ async def test_a_job_that_returns_is_a_completion_and_frees_its_slot(rig: Rig) -
     assert (rig.executor.free, len(rig.board.running())) == (1, 1)
     outcome = await rig.outcome()
     assert outcome.completion is not None
-    assert outcome.completion.result == b"2"
+    assert outcome.completion.result == Sealed(b"2")
     assert (rig.executor.free, rig.board.running(), rig.executor.running) == (2, [], {})
 
 
@@ -260,3 +268,55 @@ async def test_a_traceback_begins_in_the_handler(rig: Rig) -> None:
     text = found.failure.error["traceback"]
     assert "in handler" in text
     assert "hegemon/worker" not in text
+
+
+# ---- encrypted payloads
+
+KEYS = {
+    name: f"{name}:{base64.b64encode(bytes(range(first, first + 32))).decode()}" for name, first in (("k", 0), ("l", 9))
+}
+
+
+async def test_a_sealed_payload_is_opened_for_the_handler_alone_and_its_result_is_sealed(rig: Rig) -> None:
+    got: list[int] = []
+
+    def once_more(n: int) -> int:
+        got.append(n)
+        if len(got) == 1:
+            raise RetryAfter(1)
+        return n
+
+    sealer = Sealer.of(KEYS["k"])
+    rig.holds(KEYS["k"])
+    rig.handles(once_more)
+    assert rig.start(payload={"n": 7}, sealer=sealer)
+    first = await rig.outcome()
+    assert first.again is not None
+    assert (first.again.payload, first.again.kid) == (first.job.body.payload, "k")
+    assert b"7" not in (first.again.payload or b"")[12:-16]
+    rig.outcomes.clear()
+    assert rig.executor.start(Taken(first.job.entry, first.again))
+    done = (await rig.outcome()).completion
+    assert got == [7, 7]
+    assert done is not None
+    assert done.result is not None
+    assert done.result.kid == "k"
+    assert sealer.open(done.id, "result", done.result) == b"7"
+
+
+async def test_a_payload_whose_key_is_not_here_fails_its_job_without_a_run(rig: Rig) -> None:
+    def never(n: int) -> None:
+        raise AssertionError(n)
+
+    rig.holds(KEYS["l"])
+    rig.handles(never)
+    assert rig.start(payload={"n": 7}, sealer=Sealer.of(KEYS["k"]))
+    failure = (await rig.outcome()).failure
+    assert failure is not None
+    assert (failure.outcome, failure.due, failure.counts, failure.started_at) == (
+        "unreadable_payload",
+        None,
+        False,
+        None,
+    )
+    assert "the key 'k', which this node does not have" in failure.error["message"]
