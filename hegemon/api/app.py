@@ -21,6 +21,7 @@ from hegemon.api import (
     job_operations,
     key_operations,
     node_operations,
+    pages,
     user_operations,
 )
 from hegemon.api.access import ACCESS
@@ -119,6 +120,7 @@ def create_app(
 
     described = Resource(node, DESCRIPTION_PATH, {"GET": Endpoint(openapi, "openapi")})
     app.router.routes.append(Route(DESCRIPTION_PATH, endpoint=described))
+    app.router.routes.extend(pages.routes(node))
     # Unknown paths too: whoever tries them is counted by the limits.
     app.router.default = Resource(node, "", {})
     return app

@@ -33,6 +33,10 @@ class Exchange(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         if not self.response_started:
+            if "hegemon.own_headers" in message:
+                # It stands in for the server's headers of the same names (`pages`).
+                own = {name for name, _ in message["headers"]}
+                self.default_headers = [pair for pair in self.default_headers if pair[0] not in own]
             head = self._usual_head(message)
             if head:
                 self._head = head

@@ -289,7 +289,7 @@ async def respond(call: Call, reply: Reply, send: Any) -> None:
     if call.limited is not None:
         limit, full_in_s = call.limited
         headers += limit.headers(full_in_s)
-    if reply.status != 204:
+    if reply.status not in (204, 304):
         headers.append((b"content-type", reply.content_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
     if reply.hang_up:

@@ -1,0 +1,25 @@
+// Filters whose values stand in the page's address: typing changes what is shown, and a link keeps it.
+import {fill, h} from './dom.js';
+import {setQuery} from './router.js';
+
+const SETTLE = 300;
+
+/** One text filter. `suggest()` gives a promise of words to choose from. */
+export function textFilter(name, label, query, {suggest, width} = {}) {
+  const words = suggest && h('datalist', {id: `words-${name}`});
+  const input = h('input', {type: 'search', 'aria-label': label, placeholder: label, value: query[name] ?? '', autocomplete: 'off', spellcheck: 'false', list: words ? `words-${name}` : null});
+  let timer = 0;
+  const apply = () => { clearTimeout(timer); setQuery({[name]: input.value.trim(), cursor: ''}, {replace: true}); };
+  input.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(apply, SETTLE); });
+  input.addEventListener('keydown', (event) => { if (event.key === 'Enter') apply(); });
+  suggest?.().then((found) => fill(words, found.map((word) => h('option', {value: word}))), () => {});
+  return {
+    node: h('div', {class: 'field-inline', style: width ? {width} : null}, input, words),
+    show(now) { if (document.activeElement !== input) input.value = now[name] ?? ''; },
+  };
+}
+
+export function choiceFilter(name, label, query, options) {
+  const select = h('select', {'aria-label': label, onchange: () => setQuery({[name]: select.value, cursor: ''})}, options.map(([value, text]) => h('option', {value, selected: (query[name] ?? '') === value}, text)));
+  return {node: h('div', {class: 'field-inline'}, select), show(now) { select.value = now[name] ?? ''; }};
+}
