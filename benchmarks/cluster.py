@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -50,10 +51,12 @@ class Node:
     def __init__(self, stores: Stores, name: str, environment: Mapping[str, str]) -> None:
         self.stores = stores
         self.name = name
-        self.url = f"http://127.0.0.1:{environment['SERVER_PORT']}"
+        secure = environment.get("TLS_ENABLED") == "true"
+        self.url = f"{'https' if secure else 'http'}://127.0.0.1:{environment['SERVER_PORT']}"
         self.environment = dict(environment)
         self.log = stores.directory / f"{name}.log"
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=60.0)
+        trusted = ssl.create_default_context(cafile=stores.directory / "ca.pem") if secure else True
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=60.0, verify=trusted)
         self.process: subprocess.Popen[bytes] | None = None
         database = stores.mongo[environment["MONGODB_DATABASE"]]
         self.jobs = database.get_collection("jobs", read_concern=ReadConcern("majority"))
@@ -198,6 +201,14 @@ class Stores:
     @asynccontextmanager
     async def node(self, **settings: str) -> AsyncIterator[Node]:
         """A node of a cluster of its own for the block; its data go with it."""
+        async with self.guest(**settings) as node:
+            yield node
+        await self.mongo.drop_database(node.environment["MONGODB_DATABASE"])
+        await self.redis.flushall()
+
+    @asynccontextmanager
+    async def guest(self, **settings: str) -> AsyncIterator[Node]:
+        """A node of the cluster that `settings` name, whose data outlive it."""
         name = f"bench{next(self._numbers)}"
         environment = {
             **{key: os.environ[key] for key in _PASSED_ON if key in os.environ},
@@ -224,5 +235,3 @@ class Stores:
             if self.profiler is not None:
                 await self.profiler.stop()
             await node.stop()
-            await self.mongo.drop_database(name)
-            await self.redis.flushall()

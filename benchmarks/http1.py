@@ -5,13 +5,17 @@ responses. What it costs a request must be small beside what it measures.
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 
-def request(host: str, path: str, body: bytes) -> bytes:
+def request(host: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """A POST of JSON as it goes over the wire."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{more}"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -25,13 +29,15 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
 
     @classmethod
-    async def open(cls, host: str, port: int) -> Connection:
+    async def open(cls, host: str, port: int, tls: ssl.SSLContext | None = None) -> Connection:
         """Connect."""
-        _, protocol = await asyncio.get_running_loop().create_connection(cls, host, port)
+        _, protocol = await asyncio.get_running_loop().create_connection(cls, host, port, ssl=tls)
         return protocol
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
         """Send a prebuilt request; (status, body). Raises ConnectionError when the other side closes."""
+        if self._transport.is_closing():
+            raise ConnectionError("closed by the server")
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(raw)
         return await self._answer

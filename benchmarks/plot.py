@@ -27,9 +27,9 @@ def draw(title: str, figures: Iterable[Figure], series: Iterable[Series]) -> str
         groups.setdefault(figure.unit, []).append(figure)
     for unit, members in groups.items():
         y = _bars(parts, y, unit, members)
-    curves = [one for one in series if len(one.points) > 1]
-    if curves:
-        y = _curves(parts, y + 10, curves)
+    drawn = [one for one in series if len(one.points) > 1]
+    for unit in dict.fromkeys(one.unit for one in drawn):
+        y = _curves(parts, y + 10, [one for one in drawn if one.unit == unit])
     font = 'font-family="system-ui, sans-serif" font-size="13"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 10}" width="{WIDTH}" {font}>'
     return "\n".join([head, *parts, "</svg>"]) + "\n"

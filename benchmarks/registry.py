@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from benchmarks import drain, footprint, latency, peers, submit
+from benchmarks import drain, footprint, https, latency, overload, peers, submit
 from benchmarks.figures import Findings
 from benchmarks.plan import Plan
 
@@ -17,6 +17,8 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "submit": submit.submit,
     "sustained": submit.sustained,
     "batch": submit.batch,
+    "https": https.https,
+    "overload": overload.overload,
     "latency": latency.latency,
     "delayed": latency.delayed,
     "priority": latency.priority,
