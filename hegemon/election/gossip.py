@@ -298,8 +298,9 @@ class Gossip(Campaign):
             return
         self._seen, self._ended = max(self._seen, word.term), word.term
         self._reign, self._blind, self._missed_at = None, True, None
-        if word.successor == self._me and self._role is not Role.RESIGNED:
+        if word.successor == self._me:
             self._give_way()
-            self._win(max(self._seen, self._term) + 1, now, company=True)
+            if self._may_stand():  # else whoever named us did not know: the others stand once our time is over
+                self._win(max(self._seen, self._term) + 1, now, company=True)
         elif word.successor is not None:
             self._promise(word.term + 1, word.successor, now)

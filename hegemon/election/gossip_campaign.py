@@ -96,7 +96,9 @@ class Campaign:
         reign = self._reign
         if reign is None:
             return
-        if now >= self._unfit_at and best_other(self._own(), self._swim.members) is not None:
+        # Not in the step that won: what was not yet told cannot be taken back.
+        unfit = self._won is None and now >= self._unfit_at
+        if unfit and best_other(self._own(), self._swim.members) is not None:
             self._hand_over("it does not reach both stores", now)
             return
         if now < self._beat_at:

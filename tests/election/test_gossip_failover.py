@@ -6,7 +6,9 @@ from statistics import median
 
 import pytest
 
-from hegemon.election.contract import Role
+from hegemon.election.contract import Fitness, Received, Role
+from hegemon.election.gossip_messages import Ask, Beat, HandOver
+from hegemon.election.swim_messages import encode
 from tests.election.gossip_cluster import cluster, leader_of
 
 
@@ -38,6 +40,22 @@ def test_a_resigned_leader_is_succeeded_at_once_by_the_one_it_names() -> None:
         net = cluster(5, seed=seed)
         net.resign("n5")
         assert net.run_until(lambda net=net: net.leaders == ["n4"] and net.agreed("n4"), 1.0) <= 0.1  # type: ignore[misc]  # bound for this round
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_successor_that_has_reached_no_store_for_long_leaves_the_lead_to_others(fit: bool) -> None:
+    net = cluster(3)
+    n2 = net.nodes["n2"].watched
+    assert n2 is not None
+    # What it says from now on is lost: nobody knows of its stores.
+    n2.handle(Fitness(fit), net.now)
+    now = net.now
+    for count in range(1000, 1040):
+        now += 0.1
+        n2.handle(Received("n3", encode(Beat(n2.elector.view.term, "n3", count, True))), now)
+        n2.handle(Received("n1", encode(Ask())), now)
+    n2.handle(Received("n3", encode(HandOver(n2.elector.view.term, "n2")), stream=True), now)
+    assert n2.leading is fit
 
 
 def test_a_step_down_lasts_and_the_leader_of_the_meantime_stays() -> None:
