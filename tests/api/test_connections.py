@@ -188,6 +188,7 @@ async def test_a_crowd_beyond_that_is_cut_off_without_an_answer(monkeypatch: pyt
     monkeypatch.setattr(connections, "SPARE", 1)
     async with raw_server(max_connections=1) as raw:
         peers: list[Peer] = [await raw.connect() for _ in range(3)]
+        peers[2].send(GET)
         assert await peers[2].closed() == b""
         assert (await peers[0].ask()).status == 200
 
