@@ -30,16 +30,18 @@ async def verify(
     store: AuditStore, keys: Keys, *, first: int = 1, limit: int = 10_000, expected: tuple[int, str] | None = None
 ) -> Verification:
     """Check up to `limit` entries from number `first` on, and at the end the head. `expected` is the number and hash of
-    an entry that was in the log before."""
+    an entry that was in the log before. A slice that would begin behind the head begins where the log ends."""
     removed, prev = checkpoint_of(found) or (0, GENESIS) if (found := await store.checkpoint()) else (0, GENESIS)
     start, keyed, faults = max(first, removed + 1), False, []
+    if (head := await store.head()) is not None:
+        start = min(start, max(head.seq, removed) + 1)
     if start > removed + 1:
         before = await store.entry(start - 1)
         prev, keyed = (before.hash, bool(before.kid)) if before is not None else (GENESIS, False)
         if before is None:
             faults.append(Fault(start - 1, "missing", f"entry {start - 1} is missing"))
     verifier = Verifier(first=start, prev=prev, keys=keys, keyed=keyed)
-    head, ended = None, False
+    ended = False
     while verifier.checked < limit and not ended:
         page = await store.walk(verifier.next, min(_PAGE, limit - verifier.checked))
         for entry in page:

@@ -199,6 +199,18 @@ async def test_a_log_is_verified_in_slices_and_a_fault_is_in_its_slice(store: Tr
     assert [[fault.seq for fault in one.faults] for one in slices] == [[], [7], []]
 
 
+@pytest.mark.parametrize("first", [11, 12, 999])
+async def test_a_slice_from_behind_the_end_finds_no_fault_in_a_whole_log_and_the_cut_in_a_cut_one(
+    store: Trouble, first: int
+) -> None:
+    log = log_on(store)
+    await log.append([act(log, str(n)) for n in range(10)])
+    found = await verify(store, KEYS, first=first)
+    assert (found.faults, found.checked, found.next) == ([], 0, None)
+    await store._entries.delete_one({"_id": 10})
+    assert "missing" in await faults(store, first=first)
+
+
 async def test_retention_removes_what_is_old_and_leaves_a_whole_chain(store: Trouble) -> None:
     log = log_on(store)
     old = [_aged(act(log, str(n)), 10) for n in range(150)]
