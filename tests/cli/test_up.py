@@ -37,17 +37,8 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 """
 OWN_SETTINGS = (
-    "REDIS_",
-    "MONGODB_",
-    "SERVER_",
-    "METRICS_",
-    "HANDLERS",
-    "NODE_ID",
-    "CLUSTER_",
-    "ELECTION_",
-    "DATA_DIR",
-    "HEGEMON_",
-)
+    "REDIS_", "MONGODB_", "SERVER_", "METRICS_", "HANDLERS", "NODE_ID", "CLUSTER_", "ELECTION_", "DATA_DIR", "HEGEMON_",
+)  # fmt: skip
 
 
 def bare_environment() -> dict[str, str]:
