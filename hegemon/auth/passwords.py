@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 LENGTH_MIN: Final = 12
 LENGTH_MAX: Final = 1024
-# How many hashes may wait for the thread: at 60 ms each the last of them is answered within a second.
+# How many hashes may wait for the thread: at 60 to 120 ms each the last is answered within two seconds.
 WAITING_MAX: Final = 16
 RETRY_AFTER_S: Final = 2.0
 
@@ -51,7 +51,7 @@ _COMMON: Final = frozenset(
 class Cost(msgspec.Struct, frozen=True):
     """What a hash costs: `memory_kib` of memory, run over `passes` times, in `lanes` that could go in parallel.
 
-    The defaults are above what OWASP asks at the least (19 MiB, 2 passes) and take about 60 ms.
+    The defaults are above what OWASP asks at the least (19 MiB, 2 passes) and take 60 to 120 ms.
     """
 
     memory_kib: int = 65_536

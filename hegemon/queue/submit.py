@@ -59,7 +59,7 @@ GROUP_MAX: Final = 1000
 # After this long between insert and index others may have acted on the job: read it again first.
 _STALE_S: Final = 5.0
 BATCHES_AT_ONCE: Final = 2
-# Beyond this backlog a batch waits PACE times as long as it took. Running jobs keep half of their rate (0.4: a third).
+# Beyond this backlog a batch waits PACE times as long as it took: running jobs keep about a half (0.4: a third).
 BACKLOG_MIN: Final = 5_000
 PACE: Final = 1.0
 PACE_S_MAX: Final = 0.5
