@@ -17,6 +17,7 @@ from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.leadership import Leadership
+from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.ports import Jobs, Observer
 from hegemon.cluster.protection import Protection
@@ -25,30 +26,22 @@ from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.slices import payload_keys, retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
-from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin
+from hegemon.cluster.twins import TwinError, process_place
 from hegemon.events.bus import Events
 from hegemon.events.cluster import NodeReincarnated, NodeStarted, NodeStopped, NodeStopping
 from hegemon.monitoring.activity import NodeActivity
 from hegemon.monitoring.logs import configure
 from hegemon.monitoring.metrics import NodeMetrics
-from hegemon.queue import mongo
-from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
-from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Origin
-from hegemon.queue.office_store import OfficeStore
-from hegemon.queue.queries import JobQueries
-from hegemon.queue.redis import Redis
 from hegemon.queue.sealing import Sealer
-from hegemon.queue.store import JobStore
 from hegemon.queue.submit import Limits, Submitter
 from hegemon.version import VERSION
 
 log = structlog.get_logger(__name__)
 
-STORE_PATIENCE_S: Final = 30.0
 # How long a stopping node tries to write what its audit log still holds.
 CLOSE_S: Final = 5.0
 
@@ -97,74 +90,37 @@ class Node:
         except (WrongStore, AuthSettingsError) as error:
             raise StartError(str(error)) from error
         try:
-            await self._check_stores()
+            await self._join()
             self._build()
             await self._live(stop)
         except (WorkerStartError, TwinError, WrongStore, StoreUnavailable, AuthSettingsError) as error:
             raise StartError(str(error)) from error
         finally:
-            await self._close()
+            await self._stores.close()
 
     # -- building ------------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        stores = self._settings.store
-        cluster_id = self._settings.cluster.cluster_id
-        self._client = mongo.connect(stores.mongodb_uri_with_tls, timeout=stores.mongodb_timeout)
-        database = self._client[stores.mongodb_database]
-        self._redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
-        self._rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, confirm=False)
-        self._store = JobStore(self._client, database)
-        self._queries = JobQueries(self._client, database)
-        self._offices = OfficeStore(database)
-        self._activity = NodeActivity(database, self._node)
-        self._index = MemberIndex(self._redis)
+        self._stores = NodeStores(self._settings)
+        self._activity = NodeActivity(self._stores.database, self._node)
         self._protection: Protection | None = None
         if self._settings.auth.auth_enabled:
             self._protection = Protection(
                 self._settings,
-                self._client,
+                self._stores.client,
                 self._clock,
                 leads=lambda: self._leadership.office.held is not None,
                 monotonic=time.monotonic,
                 emit=self._events.emit,
             )
 
-    async def _check_stores(self) -> None:
-        deadline = time.monotonic() + STORE_PATIENCE_S
-        while True:
-            try:
-                await self._join_stores()
-                return
-            except StoreUnavailable as error:
-                if time.monotonic() > deadline:
-                    raise
-                log.warning("waiting_for_store", store=error.store, reason=str(error))
-                await asyncio.sleep(0.5)
-
-    async def _join_stores(self) -> None:
-        """Refuse stores that are not ours or that run another election; enlist; get a boot number."""
-        cluster_id, algorithm = self._settings.cluster.cluster_id, self._settings.election.election_algorithm
-        await self._queries.prepare(cluster_id, algorithm)
-        await self._rebuild_redis.check_server()
-        # Before anything asks for the time: this node's own clock may be wrong by an hour.
-        await self._clock.ask(self._rebuild_redis)
-        beat_s = self._settings.worker.worker_beat.total_seconds()
-        await refuse_live_twin(MemberIndex(self._rebuild_redis), self._node, self._incarnation, beat_s)
-        await self._offices.enlist(self._incarnation, self._node, self._clock.now_ms())
-        try:
-            await self._offices.agree(self._incarnation, algorithm)
-            if self._protection is not None:
-                await self._protection.prepare()
-        except (WrongStore, AuthSettingsError):
-            await self._offices.discharge(self._incarnation)
-            raise
-        self._boot = await self._offices.next_boot(self._node)
+    async def _join(self) -> None:
+        prepare = None if self._protection is None else self._protection.prepare
+        self._boot = await self._stores.join(self._incarnation, self._clock, prepare)
         await self._activity.listen(self._events, self._boot)
 
     def _build(self) -> None:
         self._policy = retry_policy(self._settings.queue)
-        self._mongo_breaker, self._redis_breaker = Breaker("MongoDB"), Breaker("Redis")
         self._started_at = self._clock.now_ms()
         self._build_work()
         self._leadership = Leadership(
@@ -173,10 +129,10 @@ class Node:
             incarnation=lambda: self._incarnation,
             url=lambda: self._frontend.url,
             clock=self._clock,
-            store=self._store,
-            queries=self._queries,
-            offices=self._offices,
-            rebuild_redis=self._rebuild_redis,
+            store=self._stores.jobs,
+            queries=self._stores.queries,
+            offices=self._stores.offices,
+            rebuild_redis=self._stores.rebuild_redis,
             supervisor=self._supervisor,
             policy=self._policy,
             woken=self._woken,
@@ -190,9 +146,9 @@ class Node:
         queue, cluster, worker = settings.queue, settings.cluster, settings.worker
         sealer = Sealer.of(payload_keys(settings))
         self._submitter = Submitter(
-            store=self._store,
-            queries=self._queries,
-            index=self._index,
+            store=self._stores.jobs,
+            queries=self._stores.queries,
+            index=self._stores.index,
             clock=self._clock,
             origin=Origin(self._node, self._incarnation),
             cluster_id=cluster.cluster_id,
@@ -202,8 +158,8 @@ class Node:
                 batch_max=queue.max_batch_size,
                 payload_bytes_max=queue.max_payload_size,
             ),
-            mongo_breaker=self._mongo_breaker,
-            redis_breaker=self._redis_breaker,
+            mongo_breaker=self._stores.mongo_breaker,
+            redis_breaker=self._stores.redis_breaker,
             reborn=self._reincarnate,
             indexed=self._woken.set,
             working=lambda: self._supervisor.working,
@@ -216,23 +172,23 @@ class Node:
             processes=worker.worker_processes,
             suspect_processes=worker.suspect_processes,
             lease_s=worker.worker_lease.total_seconds(),
-            index=self._index,
+            index=self._stores.index,
             opened=self._beat_now.set,
             emit=self._events.emit,
         )
         self._service = JobService(
             submitter=self._submitter,
-            store=self._store,
-            queries=self._queries,
-            index=self._index,
+            store=self._stores.jobs,
+            queries=self._stores.queries,
+            index=self._stores.index,
             clock=self._clock,
-            mongo_breaker=self._mongo_breaker,
-            redis_breaker=self._redis_breaker,
+            mongo_breaker=self._stores.mongo_breaker,
+            redis_breaker=self._stores.redis_breaker,
             sealer=sealer,
             emit=self._events.emit,
         )
         self._heartbeat = Heartbeat(
-            index=self._index,
+            index=self._stores.index,
             supervisor=self._supervisor,
             submitter=self._submitter,
             clock=self._clock,
@@ -250,14 +206,14 @@ class Node:
             version=VERSION,
             incarnation=lambda: self._incarnation,
             started_at=self._started_at,
-            queries=self._queries,
-            index=self._index,
-            offices=self._offices,
+            queries=self._stores.queries,
+            index=self._stores.index,
+            offices=self._stores.offices,
             leadership=self._leadership,
             supervisor=self._supervisor,
             pulse=self._pulse,
-            mongo_breaker=self._mongo_breaker,
-            redis_breaker=self._redis_breaker,
+            mongo_breaker=self._stores.mongo_breaker,
+            redis_breaker=self._stores.redis_breaker,
             url=lambda: self._frontend.url,
             activity=self._activity,
         )
@@ -338,9 +294,9 @@ class Node:
         accepted since, and we go on under a new one.
         """
         now_ms = self._clock.now_ms()
-        await self._offices.enlist(self._incarnation, self._node, now_ms)
+        await self._stores.offices.enlist(self._incarnation, self._node, now_ms)
         reborn = incarnation(self._node)
-        await self._offices.enlist(reborn, self._node, now_ms)
+        await self._stores.offices.enlist(reborn, self._node, now_ms)
         log.warning("node_reincarnated", node=self._node, was=self._incarnation, now=reborn)
         self._events.emit(NodeReincarnated(self._incarnation, reborn))
         self._incarnation = reborn
@@ -372,8 +328,8 @@ class Node:
         await asyncio.wait({beat}, timeout=5.0)
         if self._submitter.idle():
             try:
-                await self._index.leave(self._incarnation)
-                await self._offices.discharge(self._incarnation)
+                await self._stores.index.leave(self._incarnation)
+                await self._stores.offices.discharge(self._incarnation)
             except QueueError as error:
                 # The leader sweeps for this incarnation, in vain.
                 log.warning("left_without_discharge", node=self._node, reason=str(error))
@@ -393,8 +349,3 @@ class Node:
             "workers": [worker.id for worker in self._supervisor.workers.values() if worker.open.is_set()],
             **self._leadership.information(),
         }
-
-    async def _close(self) -> None:
-        for redis in (self._redis, self._rebuild_redis):
-            await redis.close()
-        self._client.close()
