@@ -87,6 +87,7 @@ class Trial:
         self.journal = journal
         self.load = load
         self.rounds: list[Round] = []
+        self.ended_ns = 0  # when the last leader was ended, on CLOCK_MONOTONIC as the journal has it
         self._ended: list[NodeProcess] = []
         self._jobs = database.get_collection("jobs")
         self._meta = database.get_collection("cluster")
@@ -176,7 +177,8 @@ class Trial:
         before = await self.office()
         self.load.avoid = leader.plan.id
         await asyncio.sleep(2 / LOAD_PER_S)  # what is on its way to it has arrived
-        ended_ns, ended_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
+        self.ended_ns = ended_ns = time.monotonic_ns()
+        ended_ms = time.time_ns() // 1_000_000
         self._ended.append(leader)
         first = await self._end(leader, how)
         start = await self._first_start(first, leader)
