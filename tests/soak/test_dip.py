@@ -157,9 +157,8 @@ async def test_throughput_dips_for_no_longer_than_the_failover_takes(algorithm: 
         await running.load.stop()
         verdict = await running.verdict()
     short, low = [one.short_s for one in dips], [one.low_s for one in dips]
-    say(
-        f"{algorithm}: {verdict.acknowledged} jobs, {len(verdict.lost)} lost; "
-        f"short of p50 {quantile(short, 50):.2f} s, max {max(short):.2f} s; below half p50 {quantile(low, 50):.2f} s, max {max(low):.2f} s"
-    )
+    say(f"{algorithm}: {verdict.acknowledged} jobs, {len(verdict.lost)} lost")
+    say(f"    seconds' worth missing: p50 {quantile(short, 50):.2f}, max {max(short):.2f}")
+    say(f"    below half of the rate: p50 {quantile(low, 50):.2f} s, max {max(low):.2f} s")
     assert verdict.holds, verdict
     assert all(one.within for one in dips), [one for one in dips if not one.within]
