@@ -50,6 +50,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         # the cluster
         ("GET", "/api/v1/stats"): READERS,
         ("GET", "/api/v1/workers"): READERS,
+        ("GET", "/api/v1/types"): READERS,
         ("GET", "/api/v1/nodes"): READERS,
         ("GET", "/api/v1/leader"): READERS,
         ("GET", "/api/v1/cluster"): READERS,

@@ -107,6 +107,24 @@ WORKER: Final[dict[str, Any]] = {
     "types": ["echo", "email"],
     "started_at": _CREATED,
 }
+TYPE: Final[dict[str, Any]] = {
+    "type": "email",
+    "description": "Send a mail.",
+    "schema": {
+        "type": "object",
+        "properties": {
+            "to": {"type": "string", "description": "Who gets it."},
+            "subject": {"type": "string"},
+            "body": {"type": "string", "default": ""},
+        },
+        "required": ["to", "subject"],
+        "additionalProperties": False,
+    },
+    "max_retries": 5,
+    "timeout": 60.0,
+    "nodes": ["node-1"],
+    "differing": [],
+}
 NODE: Final[dict[str, Any]] = {
     "id": "node-1",
     "incarnation": "node-1~9e3f5d1c0b7a2846",

@@ -19,8 +19,10 @@ from hegemon.api.views import (
     NodeList,
     ProblemKind,
     ProblemKinds,
+    TypeList,
     WorkerList,
     node_view,
+    type_view,
     worker_view,
 )
 from hegemon.cluster.ports import Health, LeaderInfo, Stats
@@ -40,6 +42,12 @@ async def workers(node: Node, call: Call) -> Reply:
     """GET /api/v1/workers"""
     call.query(frozenset())
     return ok(WorkerList([worker_view(worker) for worker in await node.observer.workers()]))
+
+
+async def types(node: Node, call: Call) -> Reply:
+    """GET /api/v1/types"""
+    call.query(frozenset())
+    return ok(TypeList([type_view(one) for one in await node.observer.types()]))
 
 
 async def nodes(node: Node, call: Call) -> Reply:
@@ -153,6 +161,18 @@ OPERATIONS: Final = (
         "The worker processes",
         workers,
         (Answer(200, "All of the cluster.", WorkerList, {"workers": [examples.WORKER]}),),
+        problems=_ASKED,
+    ),
+    Operation(
+        "GET",
+        f"{_V1}/types",
+        "listTypes",
+        "cluster",
+        "The types of jobs, and what their payloads hold",
+        types,
+        (Answer(200, "What live workers handle.", TypeList, {"types": [examples.TYPE]}),),
+        "Each worker tells at its start what its handlers take: the JSON Schema of their type hints, their docstring, "
+        "their own limits. It is for people and forms. A submission is not checked against it; its worker decides.",
         problems=_ASKED,
     ),
     Operation(

@@ -61,6 +61,9 @@ _ALWAYS: Final[tuple[Header, ...]] = (
 )
 _INDENT: Final = re.compile(rb"^[ \t]+", re.MULTILINE)
 _LINE_COMMENT: Final = re.compile(rb"^//.*$", re.MULTILINE)
+# Where neither a text nor a regular expression can be, spaces beside these mean nothing.
+_PLAIN_LINE: Final = re.compile(rb"^[^'\"`/\n]+$", re.MULTILINE)
+_SPACE: Final = re.compile(rb" *([{};,]|=>|===|&&|\|\||(?<= )=(?= )|:(?= )) *")
 _BLOCK_COMMENT: Final = re.compile(rb"^/\*.*?\*/$", re.MULTILINE | re.DOTALL)
 _FOR_GOOD: Final = b"public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = b"no-cache"
@@ -90,11 +93,13 @@ def files() -> Mapping[str, bytes]:
 
 
 def lean(name: str, body: bytes) -> bytes:
-    """A script or a style without indentation, and without comments that have lines of their own. The lines stay, so
-    that an error's place is the source's; a text over several lines would change, hence a test that there is none."""
+    """A script or a style without indentation, without comments that have lines of their own, and without most of the
+    spaces between signs. The lines stay, so that an error's place is the source's; a text over several lines would
+    change, hence a test that there is none."""
     if not name.endswith((".css", ".js")):
         return body
     body = _LINE_COMMENT.sub(b"", _INDENT.sub(b"", body))
+    body = _PLAIN_LINE.sub(lambda line: _SPACE.sub(rb"\1", line[0]), body)
     return _BLOCK_COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), body)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hegemon.cluster.ports import Health, JobPage, MemberInfo, NodeInfo, WorkerInfo
+from hegemon.cluster.ports import Health, JobPage, MemberInfo, NodeInfo, TypeInfo, WorkerInfo
 from hegemon.queue.jobs import Attempt, Job, rfc3339
 
 # 9999-12-31T23:59:59Z: RFC 3339 has no later second.
@@ -102,6 +102,27 @@ class WorkerList(msgspec.Struct, frozen=True):
     """All live worker processes of the cluster."""
 
     workers: list[WorkerView]
+
+
+class TypeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of jobs that live workers handle. `schema` is the JSON Schema (2020-12) of its payload, from the handler's
+    type hints, and `description` its docstring; null and empty where a node has not told them (yet), or they are too
+    large. `max_retries` and `timeout` (seconds) are null where the cluster's hold. `differing` nodes have another
+    version of the handler than the one described, which is that of the node that began last."""
+
+    type: str
+    description: str
+    schema: dict[str, Any] | None
+    max_retries: int | None
+    timeout: float | None
+    nodes: list[str]
+    differing: list[str]
+
+
+class TypeList(msgspec.Struct, frozen=True):
+    """The types of jobs that live workers handle, by name."""
+
+    types: list[TypeView]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +253,19 @@ def page_view(page: JobPage) -> JobPageView:
 def worker_view(worker: WorkerInfo) -> WorkerView:
     """A worker process as the API shows it."""
     return WorkerView(**{**msgspec.structs.asdict(worker), "started_at": moment(worker.started_at)})
+
+
+def type_view(one: TypeInfo) -> TypeView:
+    """A type as the API shows it."""
+    return TypeView(
+        type=one.type,
+        description=one.description,
+        schema=one.schema,
+        max_retries=one.max_retries,
+        timeout=None if one.timeout_ms is None else one.timeout_ms / 1000,
+        nodes=one.nodes,
+        differing=one.differing,
+    )
 
 
 def node_view(node: NodeInfo) -> NodeView:

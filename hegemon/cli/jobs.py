@@ -160,6 +160,33 @@ def delete(ctx: typer.Context, job_id: JobId, output: OutputOption = Output.TABL
         emit_line(f"{job_id} deleted")
 
 
+@app.command()
+def types(
+    ctx: typer.Context,
+    type_: Annotated[
+        str | None, typer.Argument(metavar="[TYPE]", help="Only this type, with all its arguments.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show which types of jobs there are, and what their payloads hold."""
+    from hegemon.cli import type_screens
+
+    with connect(ctx) as client:
+        found = client.types()
+    if type_ is not None:
+        found = [one for one in found if one["type"] == type_]
+        if not found:
+            raise Stop(ExitCode.NOT_FOUND, f"No live worker handles {type_!r}. See `hegemon job types`.")
+    if output is Output.JSON:
+        emit_json(found[0] if type_ is not None else {"types": found})
+    elif type_ is not None:
+        emit(*type_screens.detail(found[0]))
+    elif found:
+        emit(type_screens.table(found))
+    else:
+        note("No worker is there.")
+
+
 def show_page(ctx: typer.Context, first: Any, output: Output, *, dead: bool) -> None:
     """Read as many pages as the first call's limit asks for, and show them as one list."""
     from hegemon.cli import job_screens

@@ -148,6 +148,10 @@ class AsyncClient:
         """As `Client.workers`."""
         return await self.send(calls.listing("workers"))
 
+    async def types(self) -> list[dict[str, Any]]:
+        """As `Client.types`."""
+        return await self.send(calls.listing("types"))
+
     async def nodes(self) -> list[dict[str, Any]]:
         """As `Client.nodes`."""
         return await self.send(calls.listing("nodes"))

@@ -182,7 +182,7 @@ def step_down(pause: float | timedelta) -> Call[dict[str, Any]]:
 
 
 def listing(name: str) -> Call[list[dict[str, Any]]]:
-    """The list inside `{"workers": […]}` or `{"nodes": […]}`."""
+    """The list inside `{"workers": […]}`, `{"types": […]}` or `{"nodes": […]}`."""
     return Call("GET", f"{API}/{name}", lambda reply: _object(reply)[name])
 
 

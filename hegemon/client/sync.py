@@ -146,6 +146,10 @@ class Client:
         """The worker processes of all nodes."""
         return self.send(calls.listing("workers"))
 
+    def types(self) -> list[dict[str, Any]]:
+        """The types of jobs that live workers handle, with the JSON Schema of their payloads."""
+        return self.send(calls.listing("types"))
+
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes, with `alive` and `is_leader`."""
         return self.send(calls.listing("nodes"))

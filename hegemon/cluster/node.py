@@ -16,6 +16,7 @@ import structlog
 from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.heartbeat import Heartbeat
+from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
@@ -35,6 +36,7 @@ from hegemon.monitoring.metrics import NodeMetrics
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
+from hegemon.queue.job_types import JobTypeStore
 from hegemon.queue.jobs import Origin
 from hegemon.queue.sealing import Sealer
 from hegemon.queue.submit import Limits, Submitter
@@ -103,6 +105,7 @@ class Node:
     def _connect(self) -> None:
         self._stores = NodeStores(self._settings)
         self._activity = NodeActivity(self._stores.database, self._node)
+        self._types = JobTypes(JobTypeStore(self._stores.database), self._node, self._clock)
         self._protection: Protection | None = None
         if self._settings.auth.auth_enabled:
             self._protection = Protection(
@@ -175,6 +178,7 @@ class Node:
             index=self._stores.index,
             opened=self._beat_now.set,
             emit=self._events.emit,
+            described=self._types.told,
         )
         self._service = JobService(
             submitter=self._submitter,
@@ -216,6 +220,7 @@ class Node:
             redis_breaker=self._stores.redis_breaker,
             url=lambda: self._frontend.url,
             activity=self._activity,
+            types=self._types,
         )
         self._metrics = NodeMetrics(
             node=self._node,
@@ -244,6 +249,7 @@ class Node:
                     go("submitter", self._submitter.run),
                     go("service", self._service.run),
                     go("activity", self._activity.run),
+                    go("job-types", self._types.run),
                 ]
                 workers = go("supervisor", self._supervisor.run)
                 announce = go("announce", self._announce)

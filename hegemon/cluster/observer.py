@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from hegemon.cluster.election_settings import ElectionAlgorithm
+from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.membership import Known
 from hegemon.cluster.ports import (
@@ -24,6 +25,7 @@ from hegemon.cluster.ports import (
     NodeStats,
     QueueStats,
     Stats,
+    TypeInfo,
     WorkerInfo,
     member_info,
 )
@@ -76,6 +78,7 @@ class NodeObserver:
         redis_breaker: Breaker,
         url: Callable[[], str],
         activity: Activity,
+        types: JobTypes,
     ) -> None:
         self._settings = settings
         self._version = version
@@ -93,6 +96,7 @@ class NodeObserver:
         self._redis = redis_breaker
         self._url = url
         self._activity = activity
+        self._types = types
         self._counted: tuple[float, dict[str, int]] = (0.0, {})
         self._epoch = 0
 
@@ -131,6 +135,12 @@ class NodeObserver:
             )
             for name, (information, held) in sorted(counts.workers.items())
         ]
+
+    async def types(self) -> list[TypeInfo]:
+        """What live workers handle, as their nodes told it."""
+        workers = await self.workers()
+        async with self._mongo.guard():
+            return await self._types.known(workers)
 
     async def nodes(self) -> list[NodeInfo]:
         """Nodes as the index knows them."""

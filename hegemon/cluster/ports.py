@@ -71,6 +71,20 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     started_at: int
 
 
+class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of jobs that live workers handle, as the node that began last describes its handler; `differing` nodes
+    have another version of it. `schema` is the JSON Schema of the payload, None where none was told; `max_retries` and
+    `timeout_ms` are the handler's own, None where the cluster's hold."""
+
+    type: str
+    nodes: list[str]
+    differing: list[str] = []
+    description: str = ""
+    schema: dict[str, Any] | None = None
+    max_retries: int | None = None
+    timeout_ms: int | None = None
+
+
 class NodeInfo(msgspec.Struct, frozen=True):
     """One node. `alive` says whether its beat moved within its lease."""
 
@@ -272,6 +286,9 @@ class Observer(Protocol):
     async def stats(self) -> Stats: ...
 
     async def workers(self) -> list[WorkerInfo]: ...
+
+    async def types(self) -> list[TypeInfo]:
+        """The types that live workers handle, by name."""
 
     async def nodes(self) -> list[NodeInfo]: ...
 

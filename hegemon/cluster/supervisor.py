@@ -30,6 +30,7 @@ from hegemon.events.cluster import WorkerHeldBack, WorkerLost, WorkerStarted, Wo
 from hegemon.queue.errors import IndexRefused, QueueError
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import MemberIndex
+from hegemon.queue.job_types import JobType
 from hegemon.worker.board import COUNTERS, Board, Running
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ class Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.writer: asyncio.StreamWriter | None = None
         self.types: list[str] = []
+        self.described: list[JobType] = []
         self.loaded = asyncio.Event()
         self.open = asyncio.Event()
         self.error: str | None = None
@@ -95,6 +97,7 @@ class Supervisor:
         index: MemberIndex,
         opened: Callable[[], None],
         emit: Emit = unheard,
+        described: Callable[[list[JobType]], None] = lambda types: None,
     ) -> None:
         self._node = node
         self._options = options
@@ -104,6 +107,7 @@ class Supervisor:
         self._index = index
         self._opened = opened
         self._emit = emit
+        self._described = described
         self._facts = JobFacts(emit, time.monotonic())
         self._stopping = False
         self._suspects = asyncio.Event()
@@ -233,8 +237,12 @@ class Supervisor:
             async for line in reader:
                 message = msgspec.json.decode(line)
                 match message["is"]:
+                    case "type":
+                        worker.described.append(msgspec.convert(message["about"], JobType))
                     case "loaded":
                         worker.types = self.types = message["types"]
+                        if not worker.solo:
+                            self._described(worker.described)
                         worker.loaded.set()
                         self.ready.set()
                     case "open":

@@ -2,8 +2,8 @@
 
 The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …} and
 {"do": "look"} (the index is being rebuilt).
-From us: {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"}, {"is": "failed", "error": …},
-{"is": "ends", "jobs": […], "dead": n, "retried": n} (failed tries, for the node's events).
+From us: {"is": "type", "about": …} for each, {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"},
+{"is": "failed", "error": …}, {"is": "ends", "jobs": […], "dead": n, "retried": n} (failed tries, for events).
 Its end means that the supervisor is gone: then this process ends at once, whatever user code is doing.
 """
 
@@ -39,6 +39,7 @@ from hegemon.worker.board import COUNTERS, Board
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.registry import HandlerError, handlers, load
+from hegemon.worker.schemas import told
 from hegemon.worker.telling import Teller
 
 EXIT_CLOSED: Final = 75
@@ -220,6 +221,10 @@ def main() -> None:
     except HandlerError as error:
         control.say(**{"is": "failed", "error": str(error)})
         os._exit(EXIT_HANDLERS)
+    if not options.solo:
+        # One by one: a line of the socket has a bound.
+        for about in told(handlers()):
+            control.say(**{"is": "type", "about": about})
     control.say(**{"is": "loaded", "types": sorted(handlers())})
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

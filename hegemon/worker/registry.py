@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from hegemon.queue.retry import RetryPolicy
+from hegemon.worker import models
 from hegemon.worker.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,8 +33,22 @@ class InvalidPayload(Exception):
     """The payload does not fit the handler's type hints."""
 
 
+class Parameter(msgspec.Struct, frozen=True):
+    """An argument of a handler that comes from the payload. `default` is NODEFAULT where it must be given."""
+
+    name: str
+    hint: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is msgspec.NODEFAULT
+
+
 class Handler(msgspec.Struct, frozen=True):
-    """One registered handler. `None` in the options means: as the job or the cluster says."""
+    """One registered handler. `None` in the options means: as the job or the cluster says. `open_ended`: it takes
+    fields beyond its parameters."""
 
     type: str
     function: Callable[..., Any]
@@ -43,6 +58,8 @@ class Handler(msgspec.Struct, frozen=True):
     max_retries: int | None
     timeout_ms: int | None
     retry: RetryPolicy | None
+    parameters: tuple[Parameter, ...] = ()
+    open_ended: bool = False
 
 
 _handlers: dict[str, Handler] = {}
@@ -70,16 +87,18 @@ def job(
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         if seconds is not None and seconds <= 0:
             raise HandlerError(f"job type {type!r}: timeout must be above 0, not {seconds}")
-        context, arguments = _signature(type, function)
+        context, parameters, open_ended = _signature(type, function)
         _handlers[type] = Handler(
             type=type,
             function=function,
             is_async=inspect.iscoroutinefunction(function),
             context=context,
-            arguments=arguments,
+            arguments=_arguments(type, parameters, open_ended=open_ended),
             max_retries=max_retries,
             timeout_ms=None if seconds is None else round(seconds * 1000),
             retry=retry,
+            parameters=parameters,
+            open_ended=open_ended,
         )
         return function
 
@@ -109,13 +128,13 @@ def load(modules: typing.Iterable[str]) -> None:
             raise HandlerError(f"HANDLERS: importing {name!r} failed: {error.__class__.__name__}: {error}") from error
 
 
-def _signature(job_type: str, function: Callable[..., Any]) -> tuple[str | None, Arguments]:
+def _signature(job_type: str, function: Callable[..., Any]) -> tuple[str | None, tuple[Parameter, ...], bool]:
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise HandlerError(f"job type {job_type!r}: a type hint cannot be resolved: {error}") from error
     context = None
-    fields: list[Any] = []
+    found: list[Parameter] = []
     open_ended = False
     for name, parameter in inspect.signature(function).parameters.items():
         hint = hints.get(name, Any)
@@ -125,13 +144,22 @@ def _signature(job_type: str, function: Callable[..., Any]) -> tuple[str | None,
             open_ended = True
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
             raise HandlerError(f"job type {job_type!r}: parameter {name!r} cannot be given by name")
-        elif parameter.default is parameter.empty:
-            fields.append((name, hint))
         else:
-            fields.append((name, hint, msgspec.field(default_factory=_copies(parameter.default))))
+            default = msgspec.NODEFAULT if parameter.default is parameter.empty else parameter.default
+            found.append(Parameter(name, hint, default))
+    return context, tuple(found), open_ended
+
+
+def _arguments(job_type: str, parameters: typing.Sequence[Parameter], *, open_ended: bool) -> Arguments:
+    fields: list[Any] = [
+        (one.name, one.hint)
+        if one.required
+        else (one.name, one.hint, msgspec.field(default_factory=_copies(one.default)))
+        for one in parameters
+    ]
     shape = msgspec.defstruct(f"Payload_{len(_handlers)}", fields, kw_only=True, forbid_unknown_fields=not open_ended)
     try:
-        return context, _closed(shape) if not open_ended else _open(shape)
+        return _open(shape) if open_ended else _closed(shape)
     except TypeError as error:
         raise HandlerError(f"job type {job_type!r}: a type hint cannot be checked: {error}") from error
 
@@ -141,7 +169,7 @@ def _copies(value: Any) -> Callable[[], Any]:
 
 
 def _closed(shape: type[msgspec.Struct]) -> Arguments:
-    decode = msgspec.json.Decoder(shape).decode
+    decode = msgspec.json.Decoder(shape, dec_hook=models.made).decode
     names = shape.__struct_fields__
 
     def arguments(payload: bytes) -> dict[str, Any]:

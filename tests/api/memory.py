@@ -28,6 +28,7 @@ from hegemon.cluster.ports import (
     Stats,
     Submitted,
     SubmittedBatch,
+    TypeInfo,
     WorkerInfo,
     member_info,
 )
@@ -83,6 +84,16 @@ class MemoryObserver:
         self._fail()
         url = "http://127.0.0.1:8080"
         return [NodeInfo("n1", "n1~1", url, "0.1.0", True, True, 8, 3, "least_loaded", STARTED_AT)]
+
+    async def types(self) -> list[TypeInfo]:
+        self._fail()
+        schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+        return [
+            TypeInfo(type="bare", nodes=["n1"]),
+            TypeInfo(
+                type="echo", nodes=["n1", "n2"], differing=["n2"], description="Say.", schema=schema, timeout_ms=1500
+            ),
+        ]
 
     async def leader(self) -> LeaderInfo:
         self._fail()

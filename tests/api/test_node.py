@@ -39,6 +39,13 @@ def test_the_cluster_is_shown_with_times_as_text(http: httpx.Client, path: str, 
             assert body[name] == value
 
 
+def test_types_are_shown_with_their_schema_or_as_not_told_yet(http: httpx.Client) -> None:
+    bare, echo = http.get("/api/v1/types").json()["types"]
+    assert (bare["type"], bare["schema"], bare["description"], bare["timeout"]) == ("bare", None, "", None)
+    assert (echo["type"], echo["schema"]["required"], echo["timeout"]) == ("echo", ["text"], 1.5)
+    assert (echo["nodes"], echo["differing"]) == (["n1", "n2"], ["n2"])
+
+
 def test_a_healthy_node_says_so(http: httpx.Client, node: MemoryNode) -> None:
     assert http.get("/livez").json() == {"ok": True, "parts": {"claim loop": "ok"}}
     assert http.get("/readyz?cache=no").json() == {"ok": True, "parts": {"mongodb": "ok"}}

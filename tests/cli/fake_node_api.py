@@ -19,6 +19,7 @@ import msgspec
 
 from hegemon.cluster.algorithm_guide import GUIDE, advice
 from tests.cli.fake_cluster import FakeCluster
+from tests.cli.fake_types import TYPES
 
 FINAL = {"completed", "failed", "cancelled"}
 Job = dict[str, Any]
@@ -311,6 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
         views: dict[str, dict[str, Any]] = {
             **self.node.place.views(self.node.name),
             "workers": {"workers": [{**WORKER, "started_at": _now()}]},
+            "types": {"types": TYPES},
             "stats": {
                 "jobs": {status: seen.count(status) for status in statuses},
                 "queue": {"ready": 1234, "delayed": 5, "held": 2, "parked": {"unheard-of": 3}},

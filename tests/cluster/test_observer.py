@@ -36,6 +36,7 @@ def observer(*workers: Worker) -> NodeObserver:
         redis_breaker=Breaker("Redis"),
         url=lambda: "",
         activity=nothing,
+        types=nothing,
     )
 
 

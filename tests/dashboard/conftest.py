@@ -41,7 +41,7 @@ async def cluster(
         # No worker is taken for dead because the machine is busy with a browser.
         environment={
             "CLUSTER_ID": f"test-{name}",
-            "HANDLERS": "examples.jobs,tests.handlers",
+            "HANDLERS": "examples.jobs,tests.handlers,tests.shaped_handlers",
             "WORKER_LEASE": "30s",
             "MONGODB_TIMEOUT": "60s",
             "REDIS_TIMEOUT": "10s",

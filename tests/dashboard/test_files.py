@@ -48,8 +48,11 @@ def test_all_of_it_together_is_lighter_than_150_kb() -> None:
 
 
 def test_what_is_left_out_of_a_script_changes_nothing_but_its_weight() -> None:
-    source = b"// why\nconst a = `b`;\n  /* one\n   * two */\n  a();\n"
-    assert lean("x.js", source) == b"\nconst a = `b`;\n\n\na();\n"
+    source = (
+        b"// why\nconst a = `b = c`;\n  /* one\n   * two */\n  a({b: 1, c}, (d) => e === 2 && f);\n  g ? h : 'i, j';\n"
+    )
+    left = b"\nconst a = `b = c`;\n\n\na({b:1,c},(d)=>e===2&&f);\ng ? h : 'i, j';\n"
+    assert lean("x.js", source) == left
     assert lean("x.svg", source) == source
     for path in [*DASHBOARD.rglob("*.js"), *DASHBOARD.rglob("*.css")]:
         text = path.read_bytes()

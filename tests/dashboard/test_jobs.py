@@ -28,6 +28,7 @@ async def test_a_job_is_submitted_by_the_form_and_seen_through_to_its_result(vie
     await form.get_by_role("button", name="Submit", exact=True).click()
     await expect(form.locator("[data-field=type] .wrong")).to_be_visible()
     await form.get_by_label("Type").fill("journaled")
+    await form.get_by_role("radio", name="JSON").check()
     await form.get_by_label("Payload").fill("{not json")
     await form.get_by_role("button", name="Submit", exact=True).click()
     await expect(form.locator("[data-field=payload] .wrong")).to_contain_text("no JSON")

@@ -95,10 +95,49 @@ async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_
 
         await wait_until(none_parked)
         await other.until_ready()
+        types = await told(other, "curious")
+        assert types["curious"]["nodes"] == ["n2"]
+        assert "curious" in await told(shared, "curious"), "every node knows what each of them takes"
         election = (await get(other, "/api/v1/election")).json()
         assert (election["is_leader"], election["active"]) == (False, False), "one holds the office, and it is another"
         assert (await shared.wait(await other.submit("journaled")))["node"] == "n1", "accepted here, run there"
         assert await other.stop() == 0
+
+
+async def told(node_: NodeProcess, name: str) -> dict[str, Any]:
+    """The types by name, once this one's node has told what it takes."""
+
+    async def types() -> dict[str, Any] | None:
+        found = {one["type"]: one for one in (await get(node_, "/api/v1/types")).json()["types"]}
+        return found if name in found and found[name]["schema"] is not None else None
+
+    known: dict[str, Any] = await wait_until(types)
+    return known
+
+
+async def test_types_are_shown_with_what_their_handlers_take(shared: NodeProcess) -> None:
+    types = await told(shared, "journaled")
+    assert types["journaled"] == {
+        "type": "journaled",
+        "description": "Runs until its gate is open and for a while, between two lines of the journal.",
+        "schema": {
+            "type": "object",
+            "properties": {
+                "seconds": {"type": "number", "default": 0.0},
+                "result": {"type": "integer", "default": 0},
+                "gate": {"type": "string", "default": ""},
+            },
+            "required": [],
+            "additionalProperties": False,
+        },
+        "max_retries": None,
+        "timeout": None,
+        "nodes": ["n1"],
+        "differing": [],
+    }
+    assert types["picky"]["max_retries"] == 5
+    (worker,) = await shared.workers()
+    assert sorted(types) == worker["types"]
 
 
 async def test_metrics_count_jobs_by_outcome(shared: NodeProcess, shared_environment: Environment) -> None:
