@@ -107,12 +107,11 @@ async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_
 async def told(node_: NodeProcess, name: str) -> dict[str, Any]:
     """The types by name, once this one's node has told what it takes."""
 
-    async def types() -> dict[str, Any] | None:
+    async def types() -> dict[str, Any]:
         found = {one["type"]: one for one in (await get(node_, "/api/v1/types")).json()["types"]}
-        return found if name in found and found[name]["schema"] is not None else None
+        return found if name in found and found[name]["schema"] is not None else {}
 
-    known: dict[str, Any] = await wait_until(types)
-    return known
+    return await wait_until(types)
 
 
 async def test_types_are_shown_with_what_their_handlers_take(shared: NodeProcess) -> None:
