@@ -127,6 +127,8 @@ class LocalCluster:
             own["REDIS_URL"] = self._redis.address
         if self._mongo:
             own["MONGODB_URI"] = self._mongo.address
+        if own:
+            own["STORE_DATA_DIR"] = str(self._directory.path)
         return own
 
     def _publish(self) -> None:

@@ -180,6 +180,11 @@ class StoreSettings(Group):
         description="How long one operation on Redis may take before the connection counts as lost. A leader does "
         "nothing while it waits, so keep it below WORKER_LEASE.",
     )
+    store_data_dir: Annotated[Path | None, File()] = Field(
+        default=None,
+        description="Where the stores keep their data, if that is on this machine: how much room its file system has "
+        "is then among the metrics. `hegemon up` sets it for the stores that it starts.",
+    )
 
     @property
     def redis_url(self) -> str:
