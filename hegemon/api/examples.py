@@ -84,6 +84,22 @@ JOB_FAILED: Final[dict[str, Any]] = {
     "history": [{**_ATTEMPT, "outcome": "failed", "error": "Reject: no such mailbox"}],
 }
 
+_COUNTERS: Final[dict[str, Any]] = {
+    "submitted": 20541,
+    "taken": 20437,
+    "completed": 20417,
+    "failed": 3,
+    "retried": 1,
+    "cancelled": 0,
+    "stale": 0,
+}
+_RATES: Final[dict[str, Any]] = {
+    "submitted": {"last_10s": 42.0, "last_60s": 40.5},
+    "completed": {"last_10s": 41.5, "last_60s": 41.2},
+    "failed": {"last_10s": 0.0, "last_60s": 0.05},
+    "retried": {"last_10s": 0.0, "last_60s": 0.02},
+    "cancelled": {"last_10s": 0.0, "last_60s": 0.0},
+}
 STATS: Final[dict[str, Any]] = {
     "jobs": {
         "scheduled": 4,
@@ -96,6 +112,43 @@ STATS: Final[dict[str, Any]] = {
     },
     "queue": {"ready": 120, "delayed": 5, "held": 16, "parked": {"resize-image": 2}},
     "node": {"id": "node-1", "is_leader": True, "strategy": "least_loaded"},
+    "figures": {
+        "counters": _COUNTERS,
+        "rates": _RATES,
+        "wait": {"count": 2480, "p50_ms": 3.1, "p95_ms": 8.8, "p99_ms": 21.5},
+        "processing": {"count": 2480, "p50_ms": 1.7, "p95_ms": 4.9, "p99_ms": 9.6},
+        "lateness": {"count": 12, "p50_ms": 1.5, "p95_ms": 2.4, "p99_ms": 2.5},
+        "queues": [
+            {
+                "name": "default",
+                "ready": 120,
+                "delayed": 5,
+                "held": 16,
+                "parked": 2,
+                "oldest_age_s": 3.2,
+                "rates": _RATES,
+                "wait": {"count": 2480, "p50_ms": 3.1, "p95_ms": 8.8, "p99_ms": 21.5},
+                "processing": {"count": 2480, "p50_ms": 1.7, "p95_ms": 4.9, "p99_ms": 9.6},
+            }
+        ],
+        "nodes": [
+            {
+                "id": "node-1",
+                "age_s": 0.0,
+                "active": True,
+                "workers": 1,
+                "slots": 16,
+                "busy": 16,
+                "worker_deaths": 0,
+                "loop_lag_ms": 2.5,
+                "uptime_s": 4211.7,
+                "counters": _COUNTERS,
+                "rates": _RATES,
+            }
+        ],
+        "missing": [],
+        "depth_age_s": 1.4,
+    },
 }
 WORKER: Final[dict[str, Any]] = {
     "id": "node-1.w0~5f0c9a7e21b3d844",

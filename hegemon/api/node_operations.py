@@ -35,7 +35,12 @@ _LIVING: Final = frozenset({MemberHealth.ALIVE.value, MemberHealth.SUSPECT.value
 async def stats(node: Node, call: Call) -> Reply:
     """GET /api/v1/stats"""
     call.query(frozenset())
-    return ok(await node.observer.stats())
+    found = await node.observer.stats()
+    principal = call.principal
+    if principal.queues is not None:
+        mine = [queue for queue in found.figures.queues if principal.may_use(queue.name)]
+        found = msgspec.structs.replace(found, figures=msgspec.structs.replace(found.figures, queues=mine))
+    return ok(found)
 
 
 async def workers(node: Node, call: Call) -> Reply:
@@ -148,9 +153,17 @@ OPERATIONS: Final = (
         f"{_V1}/stats",
         "getStats",
         "cluster",
-        "Jobs by state, and what the index holds",
+        "Jobs by state, what the index holds, and how the cluster is doing: rates, percentiles, queues, nodes",
         stats,
-        (Answer(200, "Counts, at most a second old.", Stats, examples.STATS),),
+        (
+            Answer(
+                200,
+                "Counts, at most a second old; rates and percentiles of the whole cluster, each node's at most 2 s "
+                "old; depths and ages of queues, which the leader looks at every 5 s.",
+                Stats,
+                examples.STATS,
+            ),
+        ),
         problems=_ASKED,
     ),
     Operation(

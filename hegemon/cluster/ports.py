@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hegemon.cluster.stat_shapes import ClusterFigures
 from hegemon.election.contract import Member
 from hegemon.queue.jobs import Job, NewJob
 
@@ -184,11 +185,13 @@ class NodeStats(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """`jobs` holds a count for every status; counted at most once a second."""
+    """`jobs` holds a count for every status, of MongoDB at most a second ago; `queue` what the index holds now;
+    `figures` how the cluster is doing."""
 
     jobs: dict[str, int]
     queue: QueueStats
     node: NodeStats
+    figures: ClusterFigures = ClusterFigures()
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -232,7 +232,7 @@ _ALL: Final = (
     ),
     _counter(
         "hegemon_transport_frames_dropped_total",
-        "Frames that were dropped, by why: foreign_cluster, forged, replayed, unknown_peer, oversize, queue_full and others.",
+        "Frames that were dropped, by why: foreign_cluster, forged, replayed, oversize, queue_full and others.",
         _ELECTION,
         "reason",
     ),
