@@ -11,11 +11,13 @@ rest share OTHER. The sums over processes are bounded once more.
 
 from __future__ import annotations
 
+import os
+import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,15 +26,28 @@ OTHER: Final = "other"
 # Sums are kept as whole numbers of this part of the unit.
 MICRO: Final = 1_000_000
 
-# From what a handler takes that does nothing to what may still be waited for; one set, so that they can be compared.
+# From what is hardly a wait to what may still be waited for; one set, so that waits can be compared.
 JOB_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
                 3600.0)  # fmt: skip
+# Handlers that do next to nothing are told apart, too.
+HANDLER_S: Final = (0.0001, 0.00025, 0.0005, *JOB_S)
 REQUEST_S: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
 
-Row = MutableSequence[int]
+# For the benchmark of what measuring costs, and for nothing else.
+_OFF: Final = bool(os.environ.get("HEGEMON_UNMEASURED"))
 Key = tuple[str, ...]
+
+
+class Row(Protocol):
+    """The integers of a series: a list, or a part of a board's memory."""
+
+    def __getitem__(self, place: int, /) -> int: ...
+
+    def __setitem__(self, place: int, value: int, /) -> None: ...
+
+    def __iter__(self) -> Iterator[int]: ...
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -43,6 +58,9 @@ class Measure(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
     named: bool = False
+    # Values of the last label that are shown from the start, with 0: else the first one that is counted would be missed
+    # by whoever looks at how a counter grows.
+    known: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -50,16 +68,17 @@ class Measure(msgspec.Struct, frozen=True):
         return len(self.bounds) + 2 if self.bounds else 1
 
 
+OUTCOMES: Final = ("completed", "failed", "retried", "cancelled")
 SUBMITTED: Final = Measure("submitted", ("queue",), named=True)
-ENDED: Final = Measure("ended", ("queue", "outcome"), named=True)
-PROCESSING: Final = Measure("processing", ("queue",), JOB_S, named=True)
+ENDED: Final = Measure("ended", ("queue", "outcome"), named=True, known=OUTCOMES)
+PROCESSING: Final = Measure("processing", ("queue",), HANDLER_S, named=True)
 WAIT: Final = Measure("wait", ("queue",), JOB_S, named=True)
 LATENESS: Final = Measure("lateness", ("queue",), JOB_S, named=True)
 ROUND: Final = Measure("round", (), REQUEST_S)
 DISPATCHED: Final = Measure("dispatched")
 GROUP: Final = Measure("group", ("operation",), SIZES)
 STORE: Final = Measure("store", ("store", "operation"), REQUEST_S)
-REFUSED: Final = Measure("refused", ("reason",))
+REFUSED: Final = Measure("refused", ("reason",), known=("absent", "older", "newer"))
 LAG: Final = Measure("lag", (), LAG_S)
 HTTP: Final = Measure("http", ("operation", "status"))
 HTTP_TIME: Final = Measure("http_time", ("operation",), REQUEST_S)
@@ -101,6 +120,21 @@ class Meter:
         row[-1] += max(round(sum(values) * MICRO), 0)
 
 
+class _Idle(Meter):
+    """Nothing is measured."""
+
+    __slots__ = ()
+
+    def add(self, n: int = 1) -> None:
+        pass
+
+    def observe(self, value: float) -> None:
+        pass
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        pass
+
+
 class Names:
     """The names that have series of their own: the first SERIES_MAX, for ever, so that no sum ever falls."""
 
@@ -123,12 +157,13 @@ def _in_memory(key: Key, width: int) -> Row:
 
 class Meters:
     """One process's. `allot(key, width)` gives a new series its integers, all 0; by default in the process's own
-    memory. For one thread: whoever measures in others locks."""
+    memory. A series may be made in any thread; whoever adds to one in several threads locks."""
 
     def __init__(self, allot: Callable[[Key, int], Row] = _in_memory) -> None:
         self._allot = allot
         self._names = Names()
         self._meters: dict[Key, Meter] = {}
+        self._making = threading.Lock()
 
     def at(self, measure: Measure, *labels: str) -> Meter:
         """The series of these labels; made at its first use."""
@@ -136,18 +171,25 @@ class Meters:
         return self._make(measure, labels) if meter is None else meter
 
     def _make(self, measure: Measure, labels: tuple[str, ...]) -> Meter:
-        if measure.named:
-            labels = (self._names.of(labels[0]), *labels[1:])
-        key = (measure.name, *labels)
-        meter = self._meters.get(key)
-        if meter is None:
-            meter = self._meters[key] = Meter(measure.bounds, self._allot(key, measure.width))
-        return meter
+        with self._making:
+            if measure.named:
+                labels = (self._names.of(labels[0]), *labels[1:])
+            key = (measure.name, *labels)
+            meter = self._meters.get(key)
+            if meter is None:
+                kind = _Idle if _OFF else Meter
+                meter = self._meters[key] = kind(measure.bounds, self._allot(key, measure.width))
+            return meter
+
+    @property
+    def off(self) -> bool:
+        """Nothing is measured: whoever gathers for these need not."""
+        return _OFF
 
     def read(self) -> Iterator[tuple[Key, Sequence[int]]]:
         """All series, as they stand."""
         for key, meter in list(self._meters.items()):
-            yield key, meter.row
+            yield key, tuple(meter.row)
 
 
 class Totals:

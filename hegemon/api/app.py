@@ -39,7 +39,8 @@ from hegemon.api.reply import Reply, ok
 from hegemon.api.resource import Endpoint, Node, Resource
 from hegemon.auth.audit import AuditLog
 from hegemon.auth.identity import Identity
-from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.ports import Jobs, Metrics, Observer
+from hegemon.measures import Meters
 
 TITLE: Final = "Hegemon"
 DESCRIPTION_PATH: Final = "/openapi.json"
@@ -76,19 +77,20 @@ def create_app(
     *,
     version: str,
     request_bytes_max: int,
-    metrics: Callable[[], bytes] | None,
+    metrics: Metrics | None,
     limits: RateLimits | None = None,
     proxies: Proxies = NO_PROXIES,
     origins: Origins | None = None,
     identity: Identity | None = None,
     audit: AuditLog | None = None,
     config: Callable[[], Mapping[str, str]] | None = None,
+    meters: Meters | None = None,
 ) -> FastAPI:
     """The API of one node over its two ports.
 
     `version` is shown in `/health` and in `/openapi.json`; `request_bytes_max` bounds every request's body;
-    `metrics` gives the text of `/metrics`, None leaves that path at 404. There is no `/docs`: FastAPI's pages load
-    their scripts from the network, which a node may not have.
+    `metrics` gives what `/metrics` answers, None leaves that path at 404; `meters` get how long requests take.
+    There is no `/docs`: FastAPI's pages load their scripts from the network, which a node may not have.
     """
     node = Node(
         jobs,
@@ -102,6 +104,7 @@ def create_app(
         gate=None if identity is None else identity.gate,
         access=None if identity is None else ACCESS,
         auditor=None if audit is None else ApiAuditor(audit, OPERATIONS),
+        meters=meters or Meters(),
         services={IDENTITY: identity, "audit": audit, "config": config},
     )
     app = Api(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)

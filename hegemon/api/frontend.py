@@ -5,7 +5,6 @@ together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from hegemon.api.addresses import Proxies
@@ -14,9 +13,10 @@ from hegemon.api.origins import Origins
 from hegemon.api.rate_limits import rate_limits
 from hegemon.api.server import ApiServer, metrics_app
 from hegemon.api.tls import ServerTls, TlsFiles
-from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.ports import Jobs, Metrics, Observer
 from hegemon.cluster.protection import Protection
 from hegemon.cluster.settings import Settings, TlsSettings
+from hegemon.measures import Meters
 from hegemon.version import VERSION
 
 METRICS_GRACE_S: Final = 1.0
@@ -37,8 +37,9 @@ class HttpFrontend:
         self,
         jobs: Jobs,
         observer: Observer,
-        metrics: Callable[[], bytes] | None,
+        metrics: Metrics | None,
         protection: Protection | None = None,
+        meters: Meters | None = None,
     ) -> None:
         """Listen. Without `protection` everybody may do everything. OSError with a sentence when a port cannot be
         had.
@@ -56,6 +57,7 @@ class HttpFrontend:
             identity=None if protection is None else protection.identity,
             audit=None if protection is None else protection.audit,
             config=self._settings.public,
+            meters=meters,
         )
         api = ApiServer(app, host=server.server_host, port=server.server_port, tls=self.tls, limits=limits)
         await api.start()

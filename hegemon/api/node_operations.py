@@ -28,7 +28,6 @@ from hegemon.api.views import (
 from hegemon.cluster.ports import Health, LeaderInfo, Stats
 from hegemon.election.contract import Health as MemberHealth
 
-METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _LIVING: Final = frozenset({MemberHealth.ALIVE.value, MemberHealth.SUSPECT.value})
 
 
@@ -118,10 +117,10 @@ def _wrong(health: Health) -> str | None:
 
 async def metrics(node: Node, call: Call) -> Reply:
     """GET /metrics"""
-    del call
     if node.metrics is None:
         raise ApiError("not_found", "metrics are off; METRICS_ENABLED=true turns them on")
-    return Reply(200, node.metrics(), METRICS_TYPE)
+    text, content_type = await node.metrics(call.header(b"accept") or "")
+    return Reply(200, text, content_type)
 
 
 async def problem_kinds(node: Node, call: Call) -> Reply:
@@ -253,9 +252,9 @@ OPERATIONS: Final = (
         "/metrics",
         "getMetrics",
         "health",
-        "Metrics in Prometheus' text format",
+        "Metrics in Prometheus' text format, or as OpenMetrics",
         metrics,
-        (Answer(200, "Samples.", "text", "hegemon_jobs_completed_total 42.0\n"),),
+        (Answer(200, "Samples.", "text", 'hegemon_node_uptime_seconds{cluster="hegemon",node="node-1"} 42.0\n'),),
         problems=("not_found",),
     ),
     Operation(

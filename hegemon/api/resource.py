@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -32,7 +33,8 @@ from hegemon.api.reply import Reply
 from hegemon.api.security_headers import STRICT_TRANSPORT
 from hegemon.auth.errors import AuthError
 from hegemon.auth.roles import Principal, Role
-from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.ports import Jobs, Metrics, Observer
+from hegemon.measures import HTTP, HTTP_TIME, Meter, Meters
 from hegemon.queue.errors import QueueError, StoreUnavailable
 
 # How long an upload that was refused is still read: a socket closed on unread data resets, and the answer is lost.
@@ -89,13 +91,14 @@ class Node:
     observer: Observer
     version: str
     request_bytes_max: int
-    metrics: Callable[[], bytes] | None
+    metrics: Metrics | None
     gate: Gate | None = None
     access: Mapping[tuple[str, str], Access] | None = None
     limits: RateLimits | None = None
     auditor: Auditor | None = None
     proxies: Proxies = NO_PROXIES
     origins: Origins = field(default_factory=Origins)
+    meters: Meters = field(default_factory=Meters)
     # What stands behind the operations around users, keys and the audit, for their own handlers.
     services: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,6 +124,7 @@ class Resource:
     def __init__(self, node: Node, path: str, endpoints: Mapping[str, Endpoint]) -> None:
         self._node = node
         self._endpoints = dict(endpoints)
+        self._measured: dict[tuple[str, int], tuple[Meter, Meter]] = {}
         table = node.access
         self._access = None if table is None else {m: table.get((m, path), NOBODY) for m in self._endpoints}
         if "GET" in self._endpoints:
@@ -136,13 +140,26 @@ class Resource:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         call = Call(scope, receive, self._node.request_bytes_max)
+        began = time.monotonic()
         try:
             reply = await self._reply(call)
         except ClientGone:
             return
         except asyncio.CancelledError:
             reply = _cut_off(call)
+        self._measure(scope["method"], reply.status, time.monotonic() - began)
         await respond(call, reply, send)
+
+    def _measure(self, method: str, status: int, seconds: float) -> None:
+        endpoint = self._endpoints.get(method)
+        name = "unknown" if endpoint is None else endpoint.name or "page"
+        known = self._measured.get((name, status // 100))
+        if known is None:
+            meters = self._node.meters
+            known = meters.at(HTTP, name, f"{status // 100}xx"), meters.at(HTTP_TIME, name)
+            self._measured[name, status // 100] = known
+        known[0].add()
+        known[1].observe(seconds)
 
     async def _reply(self, call: Call) -> Reply:
         try:

@@ -15,11 +15,11 @@ import uvicorn
 
 from hegemon.api.connections import Crowd, HttpConnection
 from hegemon.api.handshakes import TlsListener
-from hegemon.api.node_operations import METRICS_TYPE
 from hegemon.api.open_files import room_for
 from hegemon.api.security_headers import security_headers
 from hegemon.api.tls import FAREWELL_S, ServerTls
 from hegemon.cluster.limit_settings import LimitSettings
+from hegemon.cluster.ports import Metrics
 
 BACKLOG: Final = 2048
 _SWEEP_EVERY_S: Final = 1.0
@@ -187,15 +187,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def metrics_app(metrics: Callable[[], bytes]) -> Callable[..., Any]:
+def metrics_app(metrics: Metrics) -> Callable[..., Any]:
     """An ASGI application that answers `GET /metrics` with what `metrics` gives, and 404 to all else."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del receive
         known = scope["type"] == "http" and scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD")
-        status, body = (200, metrics()) if known else (404, b"metrics are under /metrics\n")
+        status, body, kind = 404, b"metrics are under /metrics\n", b"text/plain; charset=utf-8"
+        if known:
+            status, (body, kind) = 200, await metrics(dict(scope["headers"]).get(b"accept", b"").decode("latin-1"))
         headers = [
-            (b"content-type", METRICS_TYPE if known else b"text/plain; charset=utf-8"),
+            (b"content-type", kind),
             (b"content-length", b"%d" % len(body)),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})

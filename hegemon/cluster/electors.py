@@ -30,6 +30,11 @@ class Election:
         """Frames by what became of them since the start."""
         return {}
 
+    @property
+    def health_score(self) -> int | None:
+        """Gossip's doubt in itself, 0 is healthy; None for the others."""
+        return None
+
     def meet(self, met: Met, twin: Callable[[str], None]) -> None:
         """Who is to be told of peers that prove who they are, and of another node with our own NODE_ID."""
 

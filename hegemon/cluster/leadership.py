@@ -28,6 +28,9 @@ from hegemon.cluster.upkeep import Retention, Upkeep
 from hegemon.cluster.witness import Witness
 from hegemon.election.contract import Health, Member
 from hegemon.events.bus import Emit, unheard
+from hegemon.events.jobs import JobDead
+from hegemon.events.kind import DomainEvent
+from hegemon.measures import ENDED, Meters
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.leader_index import LeaderIndex
@@ -59,6 +62,7 @@ class Leadership:
         policy: RetryPolicy,
         woken: asyncio.Event,
         emit: Emit = unheard,
+        meters: Meters | None = None,
     ) -> None:
         self._settings = settings
         self._incarnation = incarnation
@@ -70,9 +74,11 @@ class Leadership:
         self._policy = policy
         self._woken = woken
         self._emit = emit
+        self._meters = meters or Meters()
         self._deaths = asyncio.Event()
         stores, election = settings.store, settings.election
-        self._redis = Redis(stores.redis_url, settings.cluster.cluster_id, timeout=stores.redis_timeout)
+        cluster_id = settings.cluster.cluster_id
+        self._redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, meters=self._meters)
         self._rebuild_redis = rebuild_redis
         self.node = settings.cluster.node_id
         # Set once this node cannot go on in its cluster: it then ends as one that was told to stop.
@@ -203,6 +209,12 @@ class Leadership:
         """Who the election does not hear, for now: cut off from us, or about to be found dead."""
         return frozenset(member.id for member in self.shell.view.members if member.health is Health.SUSPECT)
 
+    def _tell_recovered(self, event: DomainEvent) -> None:
+        """No worker counts what the leader gives up."""
+        if isinstance(event, JobDead):
+            self._meters.at(ENDED, event.queue, "failed").add()
+        self._emit(event)
+
     async def _duties(self, index: LeaderIndex) -> None:
         """The leader's duties under one office and generation."""
         queue = self._settings.queue
@@ -217,7 +229,7 @@ class Leadership:
             queries=self._queries,
             clock=self._clock,
             rules=Rules(crashes_max=queue.max_crashes, max_retries=queue.max_retries, policy=self._policy),
-            emit=self._emit,
+            emit=self._tell_recovered,
         )
         upkeep = Upkeep(
             index=index,
@@ -245,6 +257,7 @@ class Leadership:
             may=lambda: self.office.is_active,
             gone=self._gone,
             doubted=self._doubted,
+            meters=self._meters,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run(), name="duty-scheduler")

@@ -15,12 +15,13 @@ import structlog
 
 from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionFault
+from hegemon.cluster.figures import FigureKeeper
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
-from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.ports import Jobs, Metrics, Observer
 from hegemon.cluster.protection import Protection
 from hegemon.cluster.secret_texts import secret_texts
 from hegemon.cluster.service import JobService
@@ -28,11 +29,14 @@ from hegemon.cluster.settings import Settings
 from hegemon.cluster.slices import payload_keys, retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
 from hegemon.cluster.twins import TwinError, process_place
+from hegemon.election.contract import Health
 from hegemon.events.bus import Events
 from hegemon.events.cluster import NodeReincarnated, NodeStarted, NodeStopped, NodeStopping
+from hegemon.measures import Meters
 from hegemon.monitoring.activity import NodeActivity
+from hegemon.monitoring.heard import Heard
 from hegemon.monitoring.logs import configure
-from hegemon.monitoring.metrics import NodeMetrics
+from hegemon.monitoring.metrics import NodeMetrics, Sources
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
@@ -57,7 +61,7 @@ class Frontend(Protocol):
     def certificate_ends_s(self) -> float | None: ...
 
     async def start(
-        self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None, protection: Protection | None
+        self, jobs: Jobs, observer: Observer, metrics: Metrics | None, protection: Protection | None, meters: Meters
     ) -> None: ...
 
     async def stop(self, grace_s: float) -> None: ...
@@ -81,6 +85,8 @@ class Node:
         self.started = asyncio.Event()
         self._clock = ClusterClock()
         self._events = Events(self._node, self._clock.now_ms)
+        self._meters = Meters()
+        self._heard = Heard(self._meters)
         self._pulse = Pulse()
         self._beat_now = asyncio.Event()
         self._woken = asyncio.Event()
@@ -103,7 +109,7 @@ class Node:
     # -- building ------------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._stores = NodeStores(self._settings)
+        self._stores = NodeStores(self._settings, self._meters)
         self._activity = NodeActivity(self._stores.database, self._node)
         self._types = JobTypes(JobTypeStore(self._stores.database), self._node, self._clock)
         self._protection: Protection | None = None
@@ -121,6 +127,7 @@ class Node:
         prepare = None if self._protection is None else self._protection.prepare
         self._boot = await self._stores.join(self._incarnation, self._clock, prepare)
         await self._activity.listen(self._events, self._boot)
+        self._events.subscribe(self._heard.add)
 
     def _build(self) -> None:
         self._policy = retry_policy(self._settings.queue)
@@ -140,6 +147,7 @@ class Node:
             policy=self._policy,
             woken=self._woken,
             emit=self._events.emit,
+            meters=self._meters,
         )
         self._build_views()
 
@@ -167,6 +175,7 @@ class Node:
             indexed=self._woken.set,
             working=lambda: self._supervisor.working,
             sealer=sealer,
+            meters=self._meters,
         )
         self._supervisor = Supervisor(
             node=self._node,
@@ -179,6 +188,7 @@ class Node:
             opened=self._beat_now.set,
             emit=self._events.emit,
             described=self._types.told,
+            meters=self._meters,
         )
         self._service = JobService(
             submitter=self._submitter,
@@ -205,6 +215,15 @@ class Node:
 
     def _build_views(self) -> None:
         """What people and Prometheus look at."""
+        membership = self._leadership.membership
+        self._figures = FigureKeeper(
+            node=self._node,
+            supervisor=self._supervisor,
+            index=self._stores.index,
+            clock=self._clock,
+            leads=lambda: self._leadership.office.is_active,
+            members=lambda: [known.member.id for known in membership.members() if known.member.health is Health.ALIVE],
+        )
         self._observer = NodeObserver(
             settings=self._settings,
             version=VERSION,
@@ -221,14 +240,21 @@ class Node:
             url=lambda: self._frontend.url,
             activity=self._activity,
             types=self._types,
+            figures=self._figures,
         )
         self._metrics = NodeMetrics(
-            node=self._node,
-            supervisor=self._supervisor,
-            office=self._leadership.office,
-            pulse=self._pulse,
-            submitter=self._submitter,
-            certificate_ends_s=lambda: self._frontend.certificate_ends_s,
+            Sources(
+                cluster=self._settings.cluster.cluster_id,
+                node=self._node,
+                algorithm=self._settings.election.election_algorithm,
+                supervisor=self._supervisor,
+                leadership=self._leadership,
+                pulse=self._pulse,
+                figures=self._figures,
+                heard=self._heard,
+                certificate_ends_s=lambda: self._frontend.certificate_ends_s,
+                data=self._settings.store.store_data_dir,
+            )
         )
 
     # -- living --------------------------------------------------------------------------------------------------------
@@ -242,7 +268,8 @@ class Node:
 
                 # First, so that nobody is let in by a list of revocations that nothing keeps fresh.
                 guards = [] if self._protection is None else [go("protection", self._protection.run)]
-                await self._frontend.start(self._service, self._observer, self._metrics_source(), self._protection)
+                metrics = self._metrics.render if self._settings.server.metrics_enabled else None
+                await self._frontend.start(self._service, self._observer, metrics, self._protection, self._meters)
                 leading = await self._leadership.start(go)
                 loops = [
                     go("beat", self._heartbeat.run),
@@ -250,6 +277,7 @@ class Node:
                     go("service", self._service.run),
                     go("activity", self._activity.run),
                     go("job-types", self._types.run),
+                    go("figures", self._figures.run),
                 ]
                 workers = go("supervisor", self._supervisor.run)
                 announce = go("announce", self._announce)
@@ -291,9 +319,6 @@ class Node:
             return None
         log.error("node_cannot_go_on", node=self._node, reason=str(ended.result()))
         return ended.result()
-
-    def _metrics_source(self) -> Callable[[], bytes] | None:
-        return self._metrics.render if self._settings.server.metrics_enabled else None
 
     async def _reincarnate(self) -> Origin:
         """Taken for dead and swept, while we were only slow: the old incarnation is swept once more, for what it

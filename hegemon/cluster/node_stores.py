@@ -12,6 +12,7 @@ import structlog
 from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.twins import refuse_live_twin
+from hegemon.measures import Meters
 from hegemon.queue import mongo
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
@@ -30,14 +31,15 @@ STORE_PATIENCE_S: Final = 30.0
 class NodeStores:
     """One node's. Connecting asks nothing of a server; `join` does. `WrongStore` where a URL says what cannot be."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, meters: Meters) -> None:
         stores, cluster_id = settings.store, settings.cluster.cluster_id
         self._settings = settings
-        self.client = mongo.connect(stores.mongodb_uri_with_tls, timeout=stores.mongodb_timeout)
+        self.client = mongo.connect(stores.mongodb_uri_with_tls, timeout=stores.mongodb_timeout, meters=meters)
         self.database = self.client[stores.mongodb_database]
-        self.redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout)
+        self.redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, meters=meters)
         # The leader's, which must work while the index is not to be trusted.
-        self.rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=stores.redis_timeout, confirm=False)
+        timeout = stores.redis_timeout
+        self.rebuild_redis = Redis(stores.redis_url, cluster_id, timeout=timeout, confirm=False, meters=meters)
         self.jobs = JobStore(self.client, self.database)
         self.queries = JobQueries(self.client, self.database)
         self.offices = OfficeStore(self.database)

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from hegemon.cluster.election_settings import ElectionAlgorithm
+from hegemon.cluster.figures import FigureKeeper
 from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.membership import Known
@@ -79,6 +80,7 @@ class NodeObserver:
         url: Callable[[], str],
         activity: Activity,
         types: JobTypes,
+        figures: FigureKeeper,
     ) -> None:
         self._settings = settings
         self._version = version
@@ -97,6 +99,7 @@ class NodeObserver:
         self._url = url
         self._activity = activity
         self._types = types
+        self._figures = figures
         self._counted: tuple[float, dict[str, int]] = (0.0, {})
         self._epoch = 0
 
@@ -117,6 +120,7 @@ class NodeObserver:
             jobs=jobs,
             queue=QueueStats(counts.ready, counts.delayed, counts.held, counts.parked),
             node=NodeStats(self._node, self._office.is_active, strategy),
+            figures=await self._figures.figures(),
         )
 
     async def workers(self) -> list[WorkerInfo]:

@@ -37,6 +37,7 @@ class PeerElection(Election):
         abdicate: Callable[[Abdicate], None] | None = None,
     ) -> None:
         self._settings = settings.election
+        self._elector = elector
         self._me = self._self = me
         self._met: Met | None = None
         self._twin: Callable[[str], None] | None = None
@@ -63,6 +64,10 @@ class PeerElection(Election):
     @property
     def traffic(self) -> Mapping[str, int]:
         return self.transport.counters
+
+    @property
+    def health_score(self) -> int | None:
+        return self._elector.health_score if isinstance(self._elector, Gossip) else None
 
     def meet(self, met: Met, twin: Callable[[str], None]) -> None:
         self._met, self._twin = met, twin

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +13,9 @@ import msgspec
 from hegemon.cluster.stat_shapes import ClusterFigures
 from hegemon.election.contract import Member
 from hegemon.queue.jobs import Job, NewJob
+
+# The node's metrics, by what an Accept header prefers: the text, and its content type. It asks no store.
+Metrics = Callable[[str], Awaitable[tuple[bytes, bytes]]]
 
 
 class Submitted(msgspec.Struct, frozen=True):

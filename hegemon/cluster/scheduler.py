@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,6 +21,7 @@ import structlog
 
 from hegemon.cluster.balancing import Balancer, WorkerView, prefer
 from hegemon.failpoints import failpoint
+from hegemon.measures import DISPATCHED, GROUP, ROUND, Meters
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.entries import Entry
 from hegemon.queue.errors import Fenced, IndexRefused, StoreUnavailable
@@ -57,7 +59,9 @@ class Scheduler:
         may: Callable[[], bool] = lambda: True,
         gone: Callable[[], AbstractSet[str]] = frozenset,
         doubted: Callable[[], AbstractSet[str]] = frozenset,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._index = index
         self._redis = redis
         self._store = store
@@ -130,6 +134,7 @@ class Scheduler:
     async def round(self, due_ms: int | None) -> tuple[bool, int | None]:
         """One round; (whether another should follow at once, when the next delayed job is due)."""
         self._woken.clear()
+        began = time.monotonic()
         if due_ms is not None and due_ms <= self._clock.now_ms():
             await self._promote()
         survey = await self._index.survey(self._want)
@@ -145,6 +150,10 @@ class Scheduler:
             return overdue, survey.due_ms
         moved, parked = await self._index.dispatch(runs)
         failpoint("dispatch.after_move")
+        if moved:
+            self._meters.at(ROUND).observe(time.monotonic() - began)
+            self._meters.at(GROUP, "dispatch").observe(moved)
+            self._meters.at(DISPATCHED).add(moved)
         return moved + parked > 0 or overdue, survey.due_ms
 
     async def _promote(self) -> None:

@@ -27,6 +27,7 @@ from hegemon.cluster.job_facts import JobFacts
 from hegemon.cluster.recovery import DeathReport
 from hegemon.events.bus import Emit, unheard
 from hegemon.events.cluster import WorkerHeldBack, WorkerLost, WorkerStarted, WorkerStuck, WorkerUnloadable
+from hegemon.measures import LAG, Key, Meters, Totals
 from hegemon.queue.errors import IndexRefused, QueueError
 from hegemon.queue.ids import incarnation
 from hegemon.queue.index import MemberIndex
@@ -98,6 +99,7 @@ class Supervisor:
         opened: Callable[[], None],
         emit: Emit = unheard,
         described: Callable[[list[JobType]], None] = lambda types: None,
+        meters: Meters | None = None,
     ) -> None:
         self._node = node
         self._options = options
@@ -109,6 +111,9 @@ class Supervisor:
         self._emit = emit
         self._described = described
         self._facts = JobFacts(emit, time.monotonic())
+        # This process's own, and what its workers have counted that are gone.
+        self._meters = meters or Meters()
+        self._series = Totals()
         self._stopping = False
         self._suspects = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -179,6 +184,10 @@ class Supervisor:
                 sums[name] += value
         return sums
 
+    def series(self) -> dict[Key, list[int]]:
+        """What this process and its workers measured, dead ones too: never less than before."""
+        return self._series.sums(self._meters.read(), *(worker.board.series.read() for worker in self.workers.values()))
+
     # -- one process ---------------------------------------------------------------------------------------------------
 
     async def _keep(self, name: str, slots: int, *, solo: bool) -> None:
@@ -230,6 +239,7 @@ class Supervisor:
                 worker.writer.close()
             for name, value in worker.board.counters().items():
                 self.totals[name] += value
+            self._series.keep(worker.board.series.read())
             worker.board.close()
 
     async def _listen(self, worker: Worker, reader: asyncio.StreamReader) -> None:
@@ -295,9 +305,13 @@ class Supervisor:
     # -- watching ------------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        lag = self._meters.at(LAG)
         while not (self._stopping and not self.workers):
+            before = time.monotonic()
             await asyncio.sleep(WATCH_S)
-            self.look(time.monotonic())
+            now = time.monotonic()
+            lag.observe(max(now - before - WATCH_S, 0.0))
+            self.look(now)
 
     def look(self, now: float) -> None:
         """One look at all boards."""

@@ -81,6 +81,11 @@ class Gossip(Campaign):
     def view(self) -> View:
         return self._view
 
+    @property
+    def health_score(self) -> int:
+        """Lifeguard's local health multiplier, 0 is healthy."""
+        return self._swim.awareness.score
+
     def deadline(self) -> float | None:
         times = [at for at in (self._swim.deadline(), self._wake) if at is not None]
         return min(times, default=None)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.queue.depths import LOOKED_AT, QueueDepth, queue_depths
 from hegemon.queue.redis import Redis
 
 READY: Final = "ready"
@@ -104,6 +105,24 @@ class MemberIndex:
     async def leave(self, incarnation: str) -> None:
         """This node goes, with nothing left to index."""
         await self._redis.run("node_leave", self.generation, incarnation)
+
+    async def depths(self) -> list[QueueDepth]:
+        """What waits in each queue, for people; unfenced."""
+        return list(queue_depths(await self._redis.run("depths", LOOKED_AT)))
+
+    async def tell_figures(self, node: str, figures: bytes) -> None:
+        """Leave a node's figures for the others. Nothing depends on them; a rebuild clears them."""
+        await self._redis.command("HSET", f"{self._redis.prefix}figures", node, figures)
+
+    async def told_figures(self) -> dict[str, bytes]:
+        """What each node left, however long ago."""
+        flat = await self._redis.command("HGETALL", f"{self._redis.prefix}figures")
+        items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        return {node.decode(): figures for node, figures in items}
+
+    async def forget_figures(self, nodes: Sequence[str]) -> None:
+        """Of nodes that are gone for long."""
+        await self._redis.command("HDEL", f"{self._redis.prefix}figures", *nodes)
 
     async def counts(self) -> IndexCounts:
         """Counts and tables for people; unfenced."""

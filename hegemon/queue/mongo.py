@@ -6,6 +6,7 @@ driver errors leave this package as `StoreUnavailable`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,6 +20,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
+from pymongo import monitoring
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -32,6 +34,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from hegemon.measures import STORE, Meters
 from hegemon.queue.errors import StoreUnavailable, WrongStore
 
 Client = AsyncIOMotorClient[dict[str, Any]]
@@ -82,6 +85,13 @@ class _PlainInt(TypeDecoder):
         return int(value)
 
 
+# What is measured by name; the rest together.
+_COMMANDS = frozenset(
+    {
+        *("insert", "update", "delete", "find", "findAndModify", "aggregate", "getMore"),
+        *("commitTransaction", "abortTransaction", "count", "createIndexes"),
+    }
+)
 _TYPES = TypeRegistry([_PlainInt()])
 
 
@@ -89,10 +99,36 @@ _TYPES = TypeRegistry([_PlainInt()])
 _NO_SPACE = "No space left on device"
 
 
-def connect(uri: str, *, timeout: timedelta, **options: Any) -> Client:
-    """A client whose calls each end within `timeout`; nothing is sent until the first call. Raises `WrongStore` for a
-    URI, or files of its TLS, that cannot be used.
+class _Latency(monitoring.CommandListener):
+    """Measures each command, in whatever thread the driver runs it."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._lock = threading.Lock()
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Nothing yet."""
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """It was answered."""
+        self._observe(event.command_name, event.duration_micros)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """It was refused, or not answered."""
+        self._observe(event.command_name, event.duration_micros)
+
+    def _observe(self, command: str, micros: int) -> None:
+        name = command if command in _COMMANDS else "other"
+        with self._lock:
+            self._meters.at(STORE, "mongodb", name).observe(micros / 1e6)
+
+
+def connect(uri: str, *, timeout: timedelta, meters: Meters | None = None, **options: Any) -> Client:
+    """A client whose calls each end within `timeout`; nothing is sent until the first call. `meters` get how long each
+    command took. Raises `WrongStore` for a URI, or files of its TLS, that cannot be used.
     """
+    if meters is not None and not meters.off:
+        options["event_listeners"] = [_Latency(meters)]
     milliseconds = int(timeout.total_seconds() * 1000)
     try:
         return AsyncIOMotorClient(

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import math
 import ssl
+import time
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from functools import cache
@@ -24,6 +25,7 @@ from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLCon
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from hegemon.measures import REFUSED, STORE, Meters
 from hegemon.queue.errors import Fenced, IncarnationClosed, IndexRefused, StoreUnavailable, WrongStore
 
 LAYOUT: Final = 1
@@ -77,11 +79,19 @@ class Redis:
     """
 
     def __init__(
-        self, url: str, cluster_id: str, *, timeout: timedelta, confirm: bool = True, connections: int = 16
+        self,
+        url: str,
+        cluster_id: str,
+        *,
+        timeout: timedelta,
+        confirm: bool = True,
+        connections: int = 16,
+        meters: Meters | None = None,
     ) -> None:
         self.prefix = f"hegemon:{{{cluster_id}}}:"
         self._timeout_s = timeout.total_seconds()
         self._confirm = confirm
+        self._meters = meters or Meters()
         options: dict[str, Any] = dict(parse_url(url))
         self._options = options
         self._tls: RedisSSLContext | None = None
@@ -113,13 +123,17 @@ class Redis:
     async def run(self, name: str, *args: str | bytes | float) -> list[Any]:
         """Run a script; its answer as a list. Raises `StoreUnavailable`, and for refusals `Fenced`, `IndexRefused`,
         `IncarnationClosed`."""
+        began = time.monotonic()
         try:
             answer: list[Any] = await self._guarded(self._exchange("EVALSHA", script_sha(name), 1, self.prefix, *args))
         except failures.NoScriptError:
             # A server that was restarted has forgotten it; this teaches it again.
             answer = await self._guarded(self._exchange("EVAL", script_text(name), 1, self.prefix, *args))
+        finally:
+            self._meters.at(STORE, "redis", name).observe(time.monotonic() - began)
         status = answer[0] if answer else b"ok"
         if status in _REFUSALS:
+            self._meters.at(REFUSED, status.decode()).add()
             raise Fenced(status.decode())
         if status == b"refused":
             raise IndexRefused
@@ -133,7 +147,11 @@ class Redis:
 
     async def command(self, *args: str | bytes | float) -> Any:
         """One plain command, for what needs no script, answered as the protocol has it. Key names are whole."""
-        return await self._guarded(self._exchange(*args))
+        began = time.monotonic()
+        try:
+            return await self._guarded(self._exchange(*args))
+        finally:
+            self._meters.at(STORE, "redis", str(args[0]).lower()).observe(time.monotonic() - began)
 
     async def _exchange(self, *args: str | bytes | float) -> Any:
         """One command on a connection of its own for that long. A connection whose answer was not read whole is closed:

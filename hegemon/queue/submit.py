@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final
@@ -27,6 +27,7 @@ import msgspec
 import structlog
 
 from hegemon.failpoints import failpoint
+from hegemon.measures import GROUP, SUBMITTED, Meters
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.doubts import Doubts
@@ -46,6 +47,7 @@ from hegemon.queue.errors import (
 from hegemon.queue.ids import IdSource, pack_ids, unpack_id
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Document, NewJob, Origin, idempotency_of, new_document
+from hegemon.queue.pacing import pause_s
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.replays import Replays
 from hegemon.queue.sealing import PLAIN, Sealer
@@ -59,10 +61,6 @@ GROUP_MAX: Final = 1000
 # After this long between insert and index others may have acted on the job: read it again first.
 _STALE_S: Final = 5.0
 BATCHES_AT_ONCE: Final = 2
-# Beyond this backlog a batch waits PACE times as long as it took: running jobs keep about a half (0.4: a third).
-BACKLOG_MIN: Final = 5_000
-PACE: Final = 1.0
-PACE_S_MAX: Final = 0.5
 _BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -99,7 +97,9 @@ class Submitter:
         indexed: Callable[[], None],
         working: Callable[[], bool],
         sealer: Sealer = PLAIN,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._store = store
         self._queries = queries
         self._index = index
@@ -192,11 +192,15 @@ class Submitter:
                 self._inserting -= len(documents)
             failpoint("submit.after_insert")
             if written:
+                self._meters.at(GROUP, "batch").observe(len(documents))
                 self._enqueue(documents, whole)
-                await self._pace(time.monotonic() - began)
+                if pause := pause_s(time.monotonic() - began, self.depth, working=self._working()):
+                    await asyncio.sleep(pause)
             return written
 
     def _enqueue(self, documents: Sequence[Document], whole: int) -> None:
+        for queue, n in Counter(document["queue"] for document in documents).items():
+            self._meters.at(SUBMITTED, queue).add(n)
         self._unindexed.extend((document, time.monotonic(), whole) for document in documents)
         self._to_index.set()
 
@@ -208,13 +212,6 @@ class Submitter:
     def idle(self) -> bool:
         """Whether nothing is on its way: a node may go without leaving work for the sweep."""
         return not (self._commits or self._inserting or self._offers or self._unindexed or self._again or self._doubts)
-
-    async def _pace(self, took_s: float) -> None:
-        """Leave the stores to running jobs for a part of the time that a batch has kept them busy, while there is a
-        backlog: whoever submits faster than jobs run only makes it grow, and must not stop what empties it.
-        """
-        if self.depth > BACKLOG_MIN and self._working():
-            await asyncio.sleep(min(took_s * PACE, PACE_S_MAX))
 
     def _admit(self, n: int) -> None:
         self._mongo.check()
@@ -283,6 +280,7 @@ class Submitter:
             except Exception as error:  # noqa: BLE001 - every caller gets its answer, whatever it is
                 self._reject(offers, error)
             else:
+                self._meters.at(GROUP, "insert").observe(len(offers))
                 failpoint("submit.after_insert")
                 unknown = [o.document["_id"] for o, item in zip(offers, outcome, strict=True) if item == "unknown"]
                 self._doubts.add(unknown)
@@ -370,6 +368,7 @@ class Submitter:
             try:
                 async with self._redis.guard():
                     added, self.depth, changed = await self._index.add(self.origin.incarnation, self._group, jobs)
+                self._meters.at(GROUP, "index").observe(len(jobs))
                 # What was applied before has told a lost reply what it left out.
                 self._again.extend(changed if added >= 0 else [d["_id"] for d, _ in documents])
                 self._whole = generation

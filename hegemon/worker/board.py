@@ -2,7 +2,8 @@
 
 Written with single aligned stores, read by the other side at any moment, also after a SIGKILL: so a supervisor knows
 which job a dead worker ran, and kills one that is stuck beyond a job's hard deadline even while user code holds the
-GIL. All times are CLOCK_MONOTONIC seconds, which processes of one machine share.
+GIL. Behind it all lie the worker's series (`board_series`). All times are CLOCK_MONOTONIC seconds, which processes of
+one machine share.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import uuid
 from typing import Final
 
 import msgspec
+
+from hegemon.worker.board_series import SIZE, BoardSeries
 
 _HEADER: Final = 128
 _SLOT: Final = struct.Struct("<16sIIdd")
@@ -47,20 +50,24 @@ class Board:
     def __init__(self, fd: int, slots: int) -> None:
         self.fd = fd
         self.slots = slots
-        self._map = mmap.mmap(fd, _HEADER + slots * _SLOT.size)
+        self._map = mmap.mmap(fd, _size(slots))
+        self.series = BoardSeries(self._map, _HEADER + slots * _SLOT.size)
 
     @classmethod
     def create(cls, slots: int) -> Board:
         """A new, unnamed board."""
         with tempfile.TemporaryFile() as file:
-            os.ftruncate(file.fileno(), _HEADER + slots * _SLOT.size)
+            os.ftruncate(file.fileno(), _size(slots))
             fd = os.dup(file.fileno())
         os.set_inheritable(fd, True)
         return cls(fd, slots)
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._map.close()
+        try:
+            self._map.close()
+        except BufferError:
+            pass  # A worker of this very process still has series in it, as in the simulation.
         os.close(self.fd)
 
     # The supervisor's side.
@@ -117,3 +124,7 @@ class Board:
         """Publish totals."""
         for i, name in enumerate(COUNTERS):
             _COUNT.pack_into(self._map, _COUNTERS_AT + 8 * i, values.get(name, 0))
+
+
+def _size(slots: int) -> int:
+    return _HEADER + slots * _SLOT.size + SIZE

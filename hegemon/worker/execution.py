@@ -72,7 +72,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Executor:
-    """Starts jobs in free slots and reports each end once, to `ended`."""
+    """Starts jobs in free slots and reports each end once, to `ended`; `ran` gets each try that was started."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Executor:
         options: WorkerOptions,
         ended: Callable[[Outcome], None],
         rng: random.Random,
+        ran: Callable[[Run], None] = lambda run: None,
     ) -> None:
         self._board = board
         self._clock = clock
@@ -95,6 +96,7 @@ class Executor:
         self._sealer = Sealer.of(options.payload_encryption_keys)
         self._ended = ended
         self._rng = rng
+        self._ran = ran
         self._free = list(range(board.slots - 1, -1, -1))
         self._threads = ThreadPoolExecutor(max_workers=board.slots, thread_name_prefix="handler")
         self.running: dict[str, Run] = {}
@@ -189,6 +191,7 @@ class Executor:
         self._board.end(run.slot)
         self._free.append(run.slot)
         del self.running[run.job.entry.id]
+        self._ran(run)
         failpoint("run.before_finish")
         try:
             outcome = self._outcome(run, future)

@@ -36,6 +36,7 @@ from hegemon.queue.queries import JobQueries
 from hegemon.queue.store import JobStore
 from hegemon.worker.board import Board
 from hegemon.worker.execution import Executor, Outcome, Taken
+from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pace import Pace
 from hegemon.worker.recording import BACKOFF_S, Recorder
@@ -71,7 +72,7 @@ class Pool:
         clock: ClusterClock,
         handlers: dict[str, Handler],
         information: dict[str, object],
-        counters: dict[str, int],
+        measured: Measured,
         teller: Teller,
     ) -> None:
         self._options = options
@@ -81,7 +82,7 @@ class Pool:
         self._board = board
         self._clock = clock
         self._information = information
-        self.counters = counters
+        self._measured = measured
         self._executor = Executor(
             board=board,
             clock=clock,
@@ -89,20 +90,19 @@ class Pool:
             options=options,
             ended=self._ended,
             rng=random.Random(),
+            ran=measured.ran,
         )
         self._claims = Claims()
         self._recorder = Recorder(
-            store=store, index=index, node=options.node, counters=counters, forget=self._claims.forget, teller=teller
+            store=store, index=index, node=options.node, measured=measured, forget=self._claims.forget, teller=teller
         )
         self._recording: deque[Outcome] = deque()
         self._in_record: list[Outcome] = []
         self._acks: list[tuple[str, int]] = []
         self._inbox_maybe = True
         self._called = False
-        self._told = 0
-        self._slowed = False
-        self._pump_now = asyncio.Event()
-        self._record_now = asyncio.Event()
+        self._told, self._slowed = 0, False
+        self._pump_now, self._record_now = asyncio.Event(), asyncio.Event()
         self._pausing = False
         self._stopped = asyncio.Event()
         self._pace = Pace()
@@ -138,7 +138,7 @@ class Pool:
                 raise Closed from None
             raise
         finally:
-            self._board.count(self.counters)
+            self._measured.publish()
             self._executor.close()
 
     async def _last_words(self) -> None:
@@ -264,7 +264,7 @@ class Pool:
             jobs, gone = await fetch_payloads(self._queries, jobs)
             # Removed on request after they were dispatched: nothing to run, and the entries may go.
             self._acks += gone
-        self.counters["taken"] += len(jobs)
+        self._measured.took(len(jobs))
         for job in jobs:
             self._claims.put(job)
 
@@ -335,7 +335,7 @@ class Pool:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             self._board.turn(now)
-            self._board.count(self.counters)
+            self._measured.publish()
             self._executor.expire(now)
             self._pace.measure(now - last, busy=bool(self._executor.running or self._claims.waiting))
             last = now

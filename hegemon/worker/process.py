@@ -35,7 +35,8 @@ from hegemon.queue.index import WorkerIndex
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
 from hegemon.queue.store import JobStore
-from hegemon.worker.board import COUNTERS, Board
+from hegemon.worker.board import Board
+from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.registry import HandlerError, handlers, load
@@ -128,9 +129,10 @@ async def _observe_clock(redis: Redis, clock: ClusterClock) -> None:
 async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[float] = loop.create_future()
-    client = mongo.connect(options.mongodb_uri, timeout=options.mongodb_timeout)
+    measured = Measured(board)
+    client = mongo.connect(options.mongodb_uri, timeout=options.mongodb_timeout, meters=measured.meters)
     database = client[options.mongodb_database]
-    redis = Redis(options.redis_url, options.cluster_id, timeout=options.redis_timeout)
+    redis = Redis(options.redis_url, options.cluster_id, timeout=options.redis_timeout, meters=measured.meters)
     clock = ClusterClock()
     with contextlib.suppress(QueueError):  # it is asked again
         await clock.ask(redis)
@@ -155,7 +157,7 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
             "started_at": clock.now_ms(),
             "priority": options.priority,
         },
-        counters=dict.fromkeys(COUNTERS, 0),
+        measured=measured,
         teller=teller,
     )
     control.listen(loop, stop, pool.look)

@@ -15,6 +15,7 @@ from hegemon.queue.errors import IncarnationClosed, IndexRefused, StoreUnavailab
 from hegemon.queue.index import WorkerIndex
 from hegemon.queue.store import Failure, JobStore
 from hegemon.worker.execution import Outcome, Run
+from hegemon.worker.measuring import Measured
 from hegemon.worker.telling import Teller
 
 log = structlog.get_logger(__name__)
@@ -35,14 +36,14 @@ class Recorder:
         store: JobStore,
         index: WorkerIndex,
         node: str,
-        counters: dict[str, int],
+        measured: Measured,
         forget: Callable[[str], object],
         teller: Teller,
     ) -> None:
         self._store = store
         self._index = index
         self._node = node
-        self._counters = counters
+        self._measured = measured
         self._forget = forget
         self._teller = teller
         self.store_away = False
@@ -121,26 +122,29 @@ class Recorder:
         acks: list[tuple[str, int]] = []
         moves: list[tuple[str, str, bytes, int]] = []
         drops: list[tuple[str, int]] = []
+        ended: list[tuple[str, str]] = []
         for outcome in group:
             job_id = outcome.job.entry.id
+            queue = outcome.job.entry.queue
             if job_id in refused:
-                self._counters["refused"] += 1
+                ended.append((queue, "refused"))
                 drops.append((job_id, outcome.job.entry.attempt))
             elif outcome.completion is not None:
-                self._counters["completed"] += 1
+                ended.append((queue, "completed"))
                 acks.append((job_id, outcome.job.entry.attempt))
             elif outcome.failure is None:
                 drops.append((job_id, outcome.job.entry.attempt))  # Cancelled.
             elif outcome.again is None or outcome.failure.due is None:
-                self._counters["failed"] += 1
+                ended.append((queue, "failed"))
                 self._teller.ended(outcome)
                 acks.append((job_id, outcome.job.entry.attempt))
             else:
-                self._counters["retried"] += 1
+                ended.append((queue, "retried"))
                 self._teller.ended(outcome)
                 entry, due = outcome.job.entry, outcome.failure.due
                 next_entry = entry.again(seq=outcome.failure.seq)
                 moves.append((entry.text, next_entry, reencode_body(entry.attempt + 1, outcome.again), due))
+        self._measured.settled(ended, len(group))
         if moves:
             failpoint("retry.after_write")
         await self._move(moves, drops)

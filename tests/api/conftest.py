@@ -10,7 +10,7 @@ import pytest
 from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer
 from tests.api.documented import check
-from tests.api.memory import MemoryNode
+from tests.api.memory import MemoryNode, metrics_of
 from tests.waiting import PATIENCE_S
 
 VERSION = "9.8.7"
@@ -21,7 +21,7 @@ METRICS = b"# TYPE hegemon_up gauge\nhegemon_up 1.0\n"
 @pytest.fixture(scope="session")
 def _served(server_loop: asyncio.AbstractEventLoop) -> Iterator[tuple[ApiServer, MemoryNode]]:
     node = MemoryNode()
-    app = create_app(node, node, version=VERSION, request_bytes_max=REQUEST_BYTES_MAX, metrics=lambda: METRICS)
+    app = create_app(node, node, version=VERSION, request_bytes_max=REQUEST_BYTES_MAX, metrics=metrics_of(METRICS))
     server = ApiServer(app, host="127.0.0.1", port=0)
 
     def run(coroutine: Any) -> None:

@@ -17,7 +17,7 @@ from hegemon.api.server import ApiServer
 from hegemon.auth.identity import Identity
 from hegemon.auth.roles import Role
 from tests.api.documented import check
-from tests.api.memory import MemoryNode
+from tests.api.memory import MemoryNode, metrics_of
 from tests.auth.parts import Clock, open_identity
 from tests.waiting import PATIENCE_S
 
@@ -51,7 +51,7 @@ async def open_guarded(uri: str, database: str, *, limits: RateLimits | None = N
             node,
             version="1",
             request_bytes_max=100_000,
-            metrics=lambda: b"x 1\n",
+            metrics=metrics_of(b"x 1\n"),
             limits=limits,
             identity=identity,
         )

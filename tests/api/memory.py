@@ -22,6 +22,7 @@ from hegemon.cluster.ports import (
     JobFilter,
     JobPage,
     LeaderInfo,
+    Metrics,
     NodeInfo,
     NodeStats,
     QueueStats,
@@ -343,3 +344,12 @@ class MemoryNode(MemoryObserver):
             scope=scope,
             idempotency_key=key,
         )
+
+
+def metrics_of(text: bytes) -> Metrics:
+    """What gives `text`, whatever format is asked for."""
+
+    async def render(accept: str) -> tuple[bytes, bytes]:
+        return text, b"text/plain; version=0.0.4; charset=utf-8"
+
+    return render

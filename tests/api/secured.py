@@ -24,7 +24,7 @@ from hegemon.cluster.settings import Settings, load
 from hegemon.queue import mongo
 from hegemon.queue.clock import ClusterClock
 from tests.api.documented import check
-from tests.api.memory import MemoryNode
+from tests.api.memory import MemoryNode, metrics_of
 from tests.auth.parts import OPTIONS
 from tests.waiting import PATIENCE_S
 
@@ -63,7 +63,7 @@ async def open_secured(uri: str, database: str, settings: Settings | None = None
         jobs,
         version="9.8.7",
         request_bytes_max=100_000,
-        metrics=lambda: b"hegemon_up 1.0\n",
+        metrics=metrics_of(b"hegemon_up 1.0\n"),
         identity=identity,
         audit=audit,
         config=(settings or load({}, None)).public,

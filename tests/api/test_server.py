@@ -9,7 +9,7 @@ import pytest
 from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer, PortUnavailable, metrics_app
 from tests.api.documented import assert_problem
-from tests.api.memory import MemoryNode
+from tests.api.memory import MemoryNode, metrics_of
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -39,7 +39,7 @@ async def test_a_host_that_is_not_ours_is_an_os_error_that_names_it() -> None:
 async def test_two_servers_run_in_one_loop_and_a_port_is_free_after_its_stop() -> None:
     node = MemoryNode()
     api = ApiServer(_app(node), host="127.0.0.1", port=0)
-    metrics = ApiServer(metrics_app(lambda: b"up 1\n"), host="127.0.0.1", port=0)
+    metrics = ApiServer(metrics_app(metrics_of(b"up 1\n")), host="127.0.0.1", port=0)
     await api.start()
     await metrics.start()
     assert (await _get(f"{api.url}/livez")).status_code == 200

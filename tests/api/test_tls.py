@@ -19,6 +19,7 @@ from hegemon.api import handshakes
 from hegemon.api.server import ApiServer, metrics_app
 from hegemon.api.tls import ServerTls, TlsError, TlsFiles
 from hegemon.cluster.limit_settings import LimitSettings
+from tests.api.memory import metrics_of
 from tests.certificates import Authority, Files
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -36,7 +37,7 @@ async def serving(
     files: TlsFiles, *, check_s: float = 0.02, limits: LimitSettings = PATIENT
 ) -> AsyncIterator[tuple[ApiServer, ServerTls]]:
     tls = ServerTls(files, check_s=check_s)
-    server = ApiServer(metrics_app(lambda: b"up 1\n"), host="127.0.0.1", port=0, tls=tls, limits=limits)
+    server = ApiServer(metrics_app(metrics_of(b"up 1\n")), host="127.0.0.1", port=0, tls=tls, limits=limits)
     await server.start()
     try:
         yield server, tls
@@ -279,7 +280,7 @@ async def test_a_stop_does_not_wait_for_an_idle_peer_that_never_answers_the_good
 ) -> None:
     monkeypatch.setattr(handshakes, "GOODBYE_S", 3600.0)
     tls = ServerTls(of(authority.write("n1")))
-    server = ApiServer(metrics_app(lambda: b"up 1\n"), host="127.0.0.1", port=0, tls=tls)
+    server = ApiServer(metrics_app(metrics_of(b"up 1\n")), host="127.0.0.1", port=0, tls=tls)
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=authority.trusting())
     writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")

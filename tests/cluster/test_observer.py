@@ -37,6 +37,7 @@ def observer(*workers: Worker) -> NodeObserver:
         url=lambda: "",
         activity=nothing,
         types=nothing,
+        figures=nothing,
     )
 
 

@@ -30,7 +30,7 @@ async def both(trial: Trial) -> list[int]:
 async def refused(process: NodeProcess) -> int:
     """The count of refused completions that a node publishes."""
     text = (await process.api.get("/metrics")).text
-    found = re.search(r'^hegemon_jobs_total\{[^}]*outcome="refused"[^}]*\} ([0-9.e+]+)$', text, re.MULTILINE)
+    found = re.search(r"^hegemon_stale_completions_total\{[^}]*\} ([0-9.e+]+)$", text, re.MULTILINE)
     assert found is not None, text
     return int(float(found[1]))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hegemon.cluster.ports import Jobs, Observer
+from hegemon.cluster.ports import Jobs, Metrics, Observer
 from hegemon.cluster.protection import Protection
+from hegemon.measures import Meters
 from hegemon.queue.errors import QueueError
 from hegemon.queue.jobs import NewJob
 from tests.simulation.loop import CURRENT
@@ -29,7 +29,7 @@ class Frontend:
         self._client: asyncio.Task[None] | None = None
 
     async def start(
-        self, jobs: Jobs, observer: Observer, metrics: Callable[[], bytes] | None, protection: Protection | None
+        self, jobs: Jobs, observer: Observer, metrics: Metrics | None, protection: Protection | None, meters: Meters
     ) -> None:
         """The node is there."""
         if self._world.pace_s:

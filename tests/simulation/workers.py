@@ -15,8 +15,9 @@ from hegemon.queue.index import WorkerIndex
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
 from hegemon.queue.store import JobStore
-from hegemon.worker.board import COUNTERS, Board
+from hegemon.worker.board import Board
 from hegemon.worker.context import Context
+from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.process import _observe_clock
@@ -91,7 +92,7 @@ class Child:
             clock=clock,
             handlers=known,
             information=information,
-            counters=dict.fromkeys(COUNTERS, 0),
+            measured=Measured(self.worker.board),
             teller=Teller(lambda said: True),
         )
         clock_task = asyncio.create_task(_observe_clock(redis, clock))

@@ -10,6 +10,7 @@ import pytest
 
 from hegemon.api.server import ApiServer, metrics_app
 from hegemon.api.tls import ServerTls, TlsFiles
+from tests.api.memory import metrics_of
 from tests.certificates import Authority
 
 pytestmark = pytest.mark.soak
@@ -37,7 +38,7 @@ async def test_sslyze_finds_nothing_old_weak_or_vulnerable(sslyze: Path, tmp_pat
     authority = Authority(tmp_path / "certs")
     files = authority.write("n1")
     tls = ServerTls(TlsFiles(files.certificate, files.key))
-    server = ApiServer(metrics_app(lambda: b"up 1\n"), host="127.0.0.1", port=0, tls=tls)
+    server = ApiServer(metrics_app(metrics_of(b"up 1\n")), host="127.0.0.1", port=0, tls=tls)
     await server.start()
     written = tmp_path / "found.json"
     try:
