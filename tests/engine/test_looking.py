@@ -45,7 +45,7 @@ async def test_statistics_count_what_is_there(shared: NodeProcess, shared_journa
 
     async def counted() -> bool:
         stats = (await get(shared, "/api/v1/stats")).json()
-        assert set(stats) == {"jobs", "queue", "node"}
+        assert set(stats) == {"jobs", "queue", "node", "figures"}
         assert set(stats["queue"]) == {"ready", "delayed", "held", "parked"}
         assert {"id", "is_leader", "strategy"} == set(stats["node"])
         assert (stats["node"]["id"], stats["node"]["strategy"]) == ("n1", "least_loaded")
