@@ -15,7 +15,7 @@ from unittest import mock
 
 import structlog
 
-from hegemon.cluster import leadership, peer_election
+from hegemon.cluster import leadership, node_stores, peer_election
 from hegemon.cluster import node as node_module
 from hegemon.cluster.node import Node, StartError
 from hegemon.cluster.settings import load
@@ -305,7 +305,7 @@ class World:
             assert isinstance(process, HostProcess)
             return process.host
 
-        def redis(_: str, cluster_id: str, *, timeout: timedelta, confirm: bool = True) -> Redis:
+        def redis(_: str, cluster_id: str, *, timeout: timedelta, confirm: bool = True, **__: Any) -> Redis:
             return client(
                 self.redis, host().path("redis"), cluster_id, timeout=timeout, confirm=confirm and self.confirm
             )
@@ -335,7 +335,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for target, name, value in (
                 (node_module, "configure", lambda *_: None),
-                (node_module, "Redis", redis),
+                (node_stores, "Redis", redis),
                 (node_module, "Supervisor", supervisor),
                 (leadership, "Redis", redis),
                 (workers, "Redis", redis),
