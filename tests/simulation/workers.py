@@ -83,16 +83,18 @@ class Child:
             "started_at": clock.now_ms(),
             "priority": told.priority,
         }
+        # A mapping of its own, as another process has one: the supervisor lets go of its own when it likes.
+        board = Board(self.worker.board.fd, self.worker.slots)
         self.pool = pool = Pool(
             told,
             store=JobStore(client, database),
             queries=JobQueries(client, database),
             index=WorkerIndex(redis, told.worker),
-            board=self.worker.board,
+            board=board,
             clock=clock,
             handlers=known,
             information=information,
-            measured=Measured(self.worker.board),
+            measured=Measured(board),
             teller=Teller(lambda said: True),
         )
         clock_task = asyncio.create_task(_observe_clock(redis, clock))
