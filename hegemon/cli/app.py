@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 from typer.main import get_command
 
-from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, user
+from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, monitoring, user
 from hegemon.cli.exits import ExitCode, Stop
 from hegemon.cli.output import note
 from hegemon.cli.session import DEFAULT_URL, GlobalOptions, asked
@@ -36,6 +36,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(election.app, name="election")
 app.add_typer(audit.app, name="audit")
 app.add_typer(cert.app, name="cert")
+app.add_typer(monitoring.app, name="monitoring")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.command()(events.events)

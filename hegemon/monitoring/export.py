@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,16 @@ from hegemon.monitoring.grafana.pages import DASHBOARDS
 from hegemon.monitoring.prometheus.alerts import all_alerts, groups
 from hegemon.monitoring.prometheus.objectives import OBJECTIVES, recordings
 from hegemon.monitoring.prometheus.rule import Alert, rule_file
+from hegemon.monitoring.prometheus.scrape import EXAMPLE, prometheus_file
 
 HERE: Final = Path(__file__).resolve().parent
 # Before the name of a runbook. Whoever serves the pages somewhere gives its address to `hegemon monitoring export`.
 RUNBOOKS: Final = "docs/runbooks/"
+_BY_HAND: Final = (
+    "prometheus/alertmanager.yml",
+    "grafana/provisioning/datasources/hegemon.yml",
+    "grafana/provisioning/dashboards/hegemon.yml",
+)
 _WRITTEN: Final = "Written by `python -m hegemon.monitoring.export`; do not edit."
 
 
@@ -41,7 +47,15 @@ def generated(runbooks: str = RUNBOOKS) -> dict[str, str]:
     """All files that are made by code, by their path below hegemon/monitoring."""
     pages = {f"grafana/dashboards/{one.name}.json": dashboard_text(one) for one in DASHBOARDS}
     rules = {"prometheus/rules.yml": recording_file(), "prometheus/alerts.yml": alert_file(runbooks=runbooks)}
-    return pages | rules
+    return pages | rules | {"prometheus/prometheus.yml": prometheus_file(EXAMPLE, "hegemon")}
+
+
+def exported(targets: Sequence[str] | None, cluster: str, runbooks: str) -> dict[str, str]:
+    """What somebody needs who runs Prometheus and Grafana of their own, by path."""
+    found = generated(runbooks) | {"prometheus/prometheus.yml": prometheus_file(targets or EXAMPLE, cluster)}
+    for name in _BY_HAND:
+        found[name] = (HERE / name).read_text(encoding="utf-8")
+    return found
 
 
 def by_name() -> Iterator[tuple[str, list[Alert]]]:
