@@ -23,7 +23,7 @@ from hegemon.monitoring.prometheus.rule import Recording
 # Of the plugin for Prometheus, whose own schema Grafana's does not hold.
 FOREIGN = {"definition", "titleFormat", "textFormat", "step"}
 OURS = {rule.name for rule in recordings().rules if isinstance(rule, Recording)}
-KNOWN = {"le", "slo", "quantile", *COMMON}
+KNOWN = {"le", "slo", "alertname", *COMMON}
 SELECTOR = re.compile(r"\b(hegemon_\w+)(?:\{([^}]*)\})?")
 
 

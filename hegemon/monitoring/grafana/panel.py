@@ -28,7 +28,8 @@ class Panel:
     `kind`: stat, timeseries, state-timeline, bargauge or table. `unit`: one of Grafana's (s, reqps, percentunit).
     `steps`: colours from a value on, the first one from everywhere. `texts`: words in place of values, with their
     colours. `colours`: of series, by legend. `empty`: what a stat says without data. `of_names`: a stat that shows the
-    legend instead of the value. `scale`: log or linear. `limits`: whether the steps are drawn as lines.
+    legend instead of the value. `limits`: whether the steps are drawn as lines. `units`
+    and `words`: of a table's columns, those like `unit` and `texts`.
     """
 
     title: str
@@ -49,8 +50,8 @@ class Panel:
     bars: bool = False
     empty: str = "no data"
     of_names: bool = False
-    scale: str = "linear"
     units: tuple[tuple[str, str], ...] = ()
+    words: tuple[tuple[str, tuple[tuple[float, str, str], ...]], ...] = ()
     link: str = ""
 
 
@@ -93,7 +94,7 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         "unit": panel.unit,
         "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
         "thresholds": {"mode": "absolute", "steps": [{"value": at, "color": colour} for at, colour in panel.steps]},
-        "mappings": _mappings(panel),
+        "mappings": _mappings(panel.texts),
         "custom": _custom(panel),
     }
     if panel.kind == "stat":
@@ -102,20 +103,24 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     return found | {name: value for name, value in (bounds | {"decimals": panel.decimals}).items() if value is not None}
 
 
-def _mappings(panel: Panel) -> list[dict[str, Any]]:
+def _mappings(texts: tuple[tuple[float, str, str], ...]) -> list[dict[str, Any]]:
     options = {
-        f"{value:g}": {"text": text, "color": colour, "index": i} for i, (value, text, colour) in enumerate(panel.texts)
+        f"{value:g}": {"text": text, "color": colour, "index": i} for i, (value, text, colour) in enumerate(texts)
     }
     return [{"type": "value", "options": options}] if options else []
 
 
 def _overrides(panel: Panel) -> list[dict[str, Any]]:
     found = [_override(name, "color", {"mode": "fixed", "fixedColor": colour}) for name, colour in panel.colours]
-    return found + [_override(name, "unit", unit) for name, unit in panel.units]
+    found += [_override(name, "unit", unit) for name, unit in panel.units]
+    for name, texts in panel.words:
+        coloured = {"id": "custom.cellOptions", "value": {"type": "color-text"}}
+        found.append(_override(name, "mappings", _mappings(texts), coloured))
+    return found
 
 
-def _override(name: str, what: str, value: Any) -> dict[str, Any]:
-    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": what, "value": value}]}
+def _override(name: str, what: str, value: Any, *more: dict[str, Any]) -> dict[str, Any]:
+    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": what, "value": value}, *more]}
 
 
 def _columns(panel: Panel) -> list[dict[str, Any]]:
@@ -195,19 +200,18 @@ def _custom(panel: Panel) -> dict[str, Any]:
 
 
 def _drawn(panel: Panel) -> dict[str, Any]:
-    scale: dict[str, Any] = {"type": "linear"} if panel.scale == "linear" else {"type": "log", "log": 10}
     return {
         "drawStyle": "bars" if panel.bars else "line",
         "lineInterpolation": "linear",
         "lineWidth": 1,
-        "fillOpacity": 60 if panel.bars else 30 if panel.stacked else 8,
+        "fillOpacity": 60 if panel.bars else 30 if panel.stacked else 0 if panel.least is None else 8,
         "gradientMode": "none",
         "showPoints": "never",
         "pointSize": 5,
         "spanNulls": False,
         "axisPlacement": "auto",
         "axisLabel": "",
-        "scaleDistribution": scale,
+        "scaleDistribution": {"type": "linear"},
         "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if panel.limits else "off"},
     }

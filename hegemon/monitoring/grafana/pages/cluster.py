@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from hegemon.monitoring.grafana.dashboard import CLUSTER, RATE, Dashboard, Row
-from hegemon.monitoring.grafana.pages.queries import QUANTILE_COLOURS, quantiles, rate
+from hegemon.monitoring.grafana.pages.queries import QUANTILE_COLOURS, nothing, quantiles, rate
 from hegemon.monitoring.grafana.panel import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, Panel, Query
 
 OUTCOME_COLOURS: Final = (("completed", GREEN), ("failed", RED), ("retried", ORANGE), ("cancelled", GREY))
 STATE_COLOURS: Final = (("ready", BLUE), ("held", GREEN), ("delayed", PURPLE), ("parked", ORANGE))
 
+# Of this cluster, or of no cluster in particular.
+_FIRING: Final = 'alertname=~"Hegemon.*",alertstate="firing",cluster=~"$cluster|"'
 # Jobs and credentials have figures of their own.
 _TOLD: Final = "(node|election|office|worker|scheduler|store)[.].*"
 
@@ -26,7 +28,7 @@ _NOW: Final = (
         steps=((None, RED), (1, GREEN)),
         of_names=True,
         empty="NO DATA",
-        width=4,
+        width=5,
         height=4,
         link="/d/hegemon-election",
     ),
@@ -47,7 +49,7 @@ _NOW: Final = (
         kind="stat",
         steps=((None, RED), (1, GREEN)),
         texts=((0, "DOWN", RED), (1, "up", GREEN)),
-        width=4,
+        width=5,
         height=4,
     ),
     Panel(
@@ -57,7 +59,7 @@ _NOW: Final = (
         kind="stat",
         unit="ops",
         steps=((None, BLUE),),
-        width=3,
+        width=4,
         height=4,
         link="/d/hegemon-jobs",
     ),
@@ -94,13 +96,17 @@ _NOW: Final = (
         link="/d/hegemon-jobs",
     ),
     Panel(
-        title="Alerts",
-        description="Alerts of this cluster that fire now. Prometheus lists them under /alerts.",
-        queries=(Query('count(ALERTS{alertname=~"Hegemon.*",alertstate="firing",cluster=~"$cluster|"}) or vector(0)'),),
+        title="Alerts that fire",
+        description="By name. Each has a runbook, docs/runbooks/NAME.md; Prometheus lists them under /alerts.",
+        queries=(
+            Query(f"count by (alertname) (ALERTS{{{_FIRING}}})", "{{alertname}}"),
+            Query(f"(count(ALERTS{{{_FIRING}}}) or vector(0)) == 0", "none"),
+        ),
         kind="stat",
         steps=((None, GREEN), (1, RED)),
-        width=3,
-        height=4,
+        of_names=True,
+        width=24,
+        height=3,
     ),
 )
 
@@ -146,9 +152,9 @@ _WORK: Final = (
 _NODES: Final = (
     Panel(
         title="Nodes",
-        description="What each node says of itself. Leads: 1 for the active leader.",
+        description="What each node says of itself.",
         queries=(
-            Query(f"max by (node) (hegemon_leader_active{{{CLUSTER}}})", "Leads"),
+            Query(f"max by (node) (hegemon_leader_active{{{CLUSTER}}})", "Office"),
             Query(f"max by (node) (hegemon_node_uptime_seconds{{{CLUSTER}}})", "Up for"),
             Query(f"sum by (node) (hegemon_workers_active{{{CLUSTER}}})", "Workers"),
             Query(
@@ -157,10 +163,14 @@ _NODES: Final = (
                 "Slots busy",
             ),
             Query(rate("hegemon_jobs_total", f'{CLUSTER},outcome="completed"', "node"), "Completed"),
-            Query(f"min by (node) (hegemon_store_up{{{CLUSTER}}})", "Stores up"),
+            Query(f"min by (node) (hegemon_store_up{{{CLUSTER}}})", "Stores"),
         ),
         kind="table",
         units=(("Up for", "dtdurations"), ("Slots busy", "percentunit"), ("Completed", "ops")),
+        words=(
+            ("Office", ((0, "follows", GREY), (1, "leads", GREEN))),
+            ("Stores", ((0, "DOWN", RED), (1, "up", GREEN))),
+        ),
         width=14,
         height=7,
         link="/d/hegemon-node",
@@ -181,7 +191,8 @@ _NODES: Final = (
         description="What an operator looks for. The dashboard of a node has it in words.",
         queries=(
             Query(
-                f'sum by (kind) (increase(hegemon_events_total{{{CLUSTER},kind=~"{_TOLD}"}}[{RATE}]))',
+                f'sum by (kind) (increase(hegemon_events_total{{{CLUSTER},kind=~"{_TOLD}"}}[{RATE}])) > 0'
+                f" or {nothing('kind')}",
                 "{{kind}}",
             ),
         ),

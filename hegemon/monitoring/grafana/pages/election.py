@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from hegemon.monitoring.grafana.dashboard import CLUSTER, NODE, Dashboard, Row
-from hegemon.monitoring.grafana.pages.queries import rate
+from hegemon.monitoring.grafana.dashboard import CLUSTER, NODE, RATE, Dashboard, Row
+from hegemon.monitoring.grafana.pages.queries import nothing, rate
 from hegemon.monitoring.grafana.panel import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, Panel, Query
 
 _NOW: Final = (
@@ -121,8 +121,11 @@ _BELIEFS: Final = (
 _LINKS: Final = (
     Panel(
         title="Members",
-        description="How many others each node calls alive, suspect and dead. All nodes should say the same.",
-        queries=(Query(f"sum by (state, node) (hegemon_cluster_members{{{NODE}}})", "{{node}}: {{state}}"),),
+        description="How many members each node calls alive; and how many any of them calls suspect or dead.",
+        queries=(
+            Query(f'sum by (node) (hegemon_cluster_members{{{NODE},state="alive"}})', "alive, says {{node}}"),
+            Query(f'max by (state) (hegemon_cluster_members{{{NODE},state!="alive"}})', "{{state}}, says somebody"),
+        ),
         decimals=0,
         width=8,
     ),
@@ -136,7 +139,14 @@ _LINKS: Final = (
     Panel(
         title="Frames dropped",
         description="By why. `forged`: another CLUSTER_SECRET, or somebody who has none.",
-        queries=(Query(rate("hegemon_transport_frames_dropped_total", NODE, "reason"), "{{reason}}"),),
+        queries=(
+            Query(
+                f"{rate('hegemon_transport_frames_dropped_total', NODE, 'reason')} > 0 or {nothing('reason')}",
+                "{{reason}}",
+            ),
+        ),
+        bars=True,
+        stacked=True,
         unit="pps",
         width=8,
     ),
@@ -144,8 +154,9 @@ _LINKS: Final = (
         title="Refused by the fence",
         description="Calls of a leader that Redis refused. newer: a stale leader was kept from writing; absent: Redis "
         "lost its data; older: it came back with old data.",
-        queries=(Query(f"sum by (reason) (increase(hegemon_fence_refusals_total{{{NODE}}}[5m]))", "{{reason}}"),),
+        queries=(Query(f"sum by (reason) (increase(hegemon_fence_refusals_total{{{NODE}}}[{RATE}]))", "{{reason}}"),),
         bars=True,
+        stacked=True,
         width=12,
     ),
     Panel(

@@ -18,7 +18,7 @@ def _now(one: Objective) -> Iterator[Panel]:
         queries=(Query(f"1 - {errors_of('3d')}{selector}"),),
         kind="stat",
         unit="percentunit",
-        decimals=3 if one.target > 0.99 else 1,
+        decimals=2 if one.target > 0.99 else 1,
         steps=((None, RED), (one.target, GREEN)),
         width=6,
         height=4,
@@ -29,8 +29,8 @@ def _budget(one: Objective) -> Iterator[Panel]:
     selector = f'{{{CLUSTER},slo="{one.name}"}}'
     yield Panel(
         title="Budget left",
-        description=f"Of what may go wrong in three days at {one.target * 100:g}%, the share that is left.",
-        queries=(Query(f"1 - {errors_of('3d')}{selector} / {one.budget:g}"),),
+        description=f"Of what may go wrong in three days at {one.target * 100:g}%, what is left. 0%: used up.",
+        queries=(Query(f"clamp_min(1 - {errors_of('3d')}{selector} / {one.budget:g}, 0)"),),
         kind="bargauge",
         unit="percentunit",
         most=1,
@@ -46,9 +46,10 @@ def _burn(one: Objective) -> Iterator[Panel]:
     yield Panel(
         title=f"{one.title}: burn rate",
         description="How many times faster than allowed the budget is used up; 1 uses up a month's in a month. The "
-        "lines: 6 and 14.4 raise an alert.",
+        "lines: where alerts begin. It is cut off at 20.",
         queries=tuple(Query(f"{errors_of(window)}{selector} / {one.budget:g}", window) for window in windows),
         steps=((None, GREEN), (1, YELLOW), (6, ORANGE), (14.4, RED)),
+        most=20,
         limits=True,
         width=12,
     )

@@ -32,5 +32,10 @@ def mean(histogram: str, matchers: str, *by: str) -> str:
     return f"{rate(f'{histogram}_sum', matchers, *by)} / {rate(f'{histogram}_count', matchers, *by)}"
 
 
+def nothing(label: str) -> str:
+    """A zero whose label says "none": that nothing happened is seen, and is not the same as that nobody knows."""
+    return f'label_replace(vector(0), "{label}", "none", "", "")'
+
+
 def _by(labels: tuple[str, ...]) -> str:
     return f" by ({', '.join(labels)})" if labels else ""
