@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from benchmarks import drain, footprint, https, latency, overload, peers, submit
+from benchmarks import drain, footprint, https, latency, observe, overload, peers, submit
 from benchmarks.figures import Findings
 from benchmarks.plan import Plan
 
@@ -14,6 +14,7 @@ Benchmark = Callable[[Plan], Awaitable[Findings]]
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "drain": drain.drain,
     "drain-1k": drain.drain_1k,
+    "observe": observe.observe,
     "submit": submit.submit,
     "sustained": submit.sustained,
     "batch": submit.batch,
