@@ -25,6 +25,8 @@ SERIES_MAX: Final = 100
 OTHER: Final = "other"
 # Sums are kept as whole numbers of this part of the unit.
 MICRO: Final = 1_000_000
+# A clock that was set must not make a sum that its 64 bits cannot hold.
+_SUM_MAX: Final = (1 << 63) - 1
 
 # From what is hardly a wait to what may still be waited for; one set, so that waits can be compared.
 JOB_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
@@ -110,14 +112,14 @@ class Meter:
         row = self.row
         row[bisect_left(self._bounds, value)] += 1
         if value > 0:
-            row[-1] += round(value * MICRO)
+            row[-1] = min(row[-1] + round(value * MICRO), _SUM_MAX)
 
     def observe_all(self, values: Sequence[float]) -> None:
         """Many values at once, at a fraction of what each by itself would cost."""
         row = self.row
         for place, n in Counter(map(self._place, values)).items():
             row[place] += n
-        row[-1] += max(round(sum(values) * MICRO), 0)
+        row[-1] = min(row[-1] + max(round(sum(values) * MICRO), 0), _SUM_MAX)
 
 
 class _Idle(Meter):

@@ -254,20 +254,18 @@ async def test_a_step_down_is_another_leadership_and_is_counted(shared: NodeProc
 
 
 async def test_statistics_and_metrics_tell_the_same(shared: NodeProcess) -> None:
-    for job_id in await shared.submit_many([{"type": "journaled", "queue": "mail"} for _ in range(4)]):
-        await shared.wait(job_id)
     found: dict[str, Any] = {}
 
     async def agree() -> bool:
+        # Percentiles are those of the last minute, however long it takes to look.
+        await shared.wait(await shared.submit("journaled", queue="mail"))
         found.update((await shared.api.get("/api/v1/stats")).raise_for_status().json()["figures"])
         text = await scraped(shared)
-        return bool(found["counters"]["completed"] == total(text, "hegemon_jobs_total", outcome="completed"))
+        recent = found["processing"]["count"] and found["rates"]["completed"]["last_60s"] and found["depth_age_s"]
+        return bool(recent and found["counters"]["completed"] == total(text, "hegemon_jobs_total", outcome="completed"))
 
     await wait_until(agree)
     (node,) = found["nodes"]
     assert (node["id"], node["slots"]) == ("n1", 4)
-    assert found["rates"]["completed"]["last_60s"] > 0
-    assert found["processing"]["count"] > 0
     assert found["processing"]["p50_ms"] <= found["processing"]["p99_ms"]
     assert found["missing"] == []
-    assert found["depth_age_s"] is not None

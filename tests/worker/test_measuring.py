@@ -105,6 +105,14 @@ def test_a_wait_begins_when_a_job_could_run_and_only_what_was_due_later_can_be_l
     assert dict(board.series.read()) == found
 
 
+def test_a_sum_beyond_what_64_bits_hold_stays_there(board: Board) -> None:
+    meter = Meters(board.series.allot).at(WAIT, "q")
+    meter.observe(1e15)
+    meter.observe_all([1e15, 1.0])
+    found = dict(board.series.read())["wait", "q"]
+    assert (sum(found[:-1]), found[-1]) == (3, (1 << 63) - 1)
+
+
 def test_ends_are_counted_by_queue_and_refusals_by_no_queue(board: Board) -> None:
     measured = Measured(board)
     measured.settled([("a", "completed"), ("a", "completed"), ("b", "refused")], 4)
