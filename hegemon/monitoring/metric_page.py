@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from hegemon.cluster.figures import DEPTH_S, FRESH_MS
+from hegemon.cluster.stat_shapes import LONG_S, SAMPLE_S, SHORT_S
 from hegemon.measures import SERIES_MAX
 from hegemon.monitoring.metric_table import COMMON, FAMILIES, LABELS, Family
 
@@ -52,8 +54,48 @@ def metrics_page() -> str:
             for family in FAMILIES.values()
             if family.bounds
         ),
+        "",
+        *_figures(),
     ]
     return "\n".join(lines) + "\n"
+
+
+# What of GET /api/v1/stats, where it comes from, and how old it may be.
+_FIGURES: Final = (
+    ("`jobs`", "MongoDB, counted by status", "1 s"),
+    ("`queue`", "Redis, the whole index", "as of now"),
+    (
+        "`figures.counters`, `rates`",
+        f"all nodes' counters; over the last {SHORT_S} and {LONG_S} s",
+        f"{SAMPLE_S:g} s, of the asked node as of now",
+    ),
+    (
+        "`figures.wait`, `processing`, `lateness`",
+        f"all nodes' histograms, what came into them in the last {LONG_S} s; exact to the width of a bucket",
+        f"{SAMPLE_S:g} s",
+    ),
+    (
+        "`figures.queues`: depths and `oldest_age_s`",
+        "the active leader, who asks Redis",
+        f"{DEPTH_S:g} s and {SAMPLE_S:g} s; `depth_age_s` says it",
+    ),
+    ("`figures.nodes`", "each node of itself", f"`age_s` says it; {FRESH_MS / 1000:g} s at most"),
+    ("`figures.missing`", "members that live and are in none of these figures", "as of now"),
+)
+
+
+def _figures() -> list[str]:
+    """The figures of the API, which are read from the same counters."""
+    return [
+        "## The same, without Prometheus",
+        "",
+        "`GET /api/v1/stats` answers for the whole cluster, whichever node is asked; the dashboard draws it. Each node",
+        f"samples itself every {SAMPLE_S:g} s and leaves its figures in Redis, where the others find them.",
+        "",
+        "| figure | where it comes from | how old it may be |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in _FIGURES),
+    ]
 
 
 def _row(family: Family) -> str:
