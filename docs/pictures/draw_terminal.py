@@ -1,6 +1,7 @@
-"""Draws tour.svg: what real commands print at a real terminal. Needs a running node with the example handlers.
+"""Draws tour.svg and top.svg: what real commands print at a real terminal, with a node that has the example handlers.
 
-`python docs/pictures/draw_terminal.py` beside `./dev up`, after `python -m examples.pictures`.
+`python docs/pictures/draw_terminal.py` beside `./dev up`, after `python -m examples.pictures`. `… draw_terminal.py top`
+draws top.svg alone, under whatever load there is; beside `./dev up --nodes 3` it is worth looking at.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 COLUMNS: Final = 112
+LINES: Final = 31
 PROGRAM: Final = Path(sysconfig.get_path("scripts")) / "hegemon"
 # Work for the last screen to show: some that runs, more that waits for a slot, some for later, one without a handler.
 BACKGROUND: Final[tuple[tuple[str, ...], ...]] = (
@@ -56,7 +58,8 @@ FRAME: Final = """\
 def at_a_terminal(arguments: tuple[str, ...]) -> str:
     """What `hegemon` prints with these arguments where it thinks that a person is looking."""
     reader, writer = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(COLUMNS), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    size = {"COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    environment = os.environ | size | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     with subprocess.Popen([PROGRAM, *arguments], stdout=writer, stderr=writer, env=environment) as process:  # noqa: S603 - our own program
         os.close(writer)
         said = bytearray()
@@ -70,9 +73,27 @@ def at_a_terminal(arguments: tuple[str, ...]) -> str:
     return said.decode().replace("\r\n", "\n").rstrip()
 
 
-def main() -> None:
-    """Run the commands and write the picture beside this file."""
-    console = Console(record=True, width=COLUMNS, file=sys.stderr, force_terminal=True, color_system="truecolor")
+def console_of_its_own() -> Console:
+    """One that remembers what it showed."""
+    return Console(record=True, width=COLUMNS, file=sys.stderr, force_terminal=True, color_system="truecolor")
+
+
+def draw(console: Console, name: str) -> None:
+    """Write what it showed beside this file."""
+    svg = console.export_svg(title="hegemon", code_format=FRAME, unique_id=name)
+    Path(__file__).with_name(f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def top() -> None:
+    """One frame of `hegemon top`."""
+    console = console_of_its_own()
+    console.print(Text.from_ansi(at_a_terminal(("top", "--once"))))
+    draw(console, "top")
+
+
+def tour() -> None:
+    """The commands that the README begins with."""
+    console = console_of_its_own()
     for arguments in BACKGROUND:
         at_a_terminal(arguments)
     for arguments in SHOWN:
@@ -80,9 +101,10 @@ def main() -> None:
         console.print(Text.assemble(("$ ", "bold green"), (f"hegemon {typed}", "bold")))
         console.print(Text.from_ansi(at_a_terminal(arguments)))
         console.print()
-    svg = console.export_svg(title="hegemon", code_format=FRAME, unique_id="tour")
-    Path(__file__).with_name("tour.svg").write_text(svg, encoding="utf-8")
+    draw(console, "tour")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] != ["top"]:
+        tour()
+    top()

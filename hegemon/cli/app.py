@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 from typer.main import get_command
 
-from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, monitoring, user
+from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, monitoring, top, user
 from hegemon.cli.exits import ExitCode, Stop
 from hegemon.cli.output import note
 from hegemon.cli.session import DEFAULT_URL, GlobalOptions, asked
@@ -40,6 +40,7 @@ app.add_typer(monitoring.app, name="monitoring")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.command()(events.events)
+app.command()(top.top)
 app.command()(key.token)
 app.command()(login.login)
 app.command()(login.logout)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
-from hegemon.cli.session import credentials
-from hegemon.client import ApiError, AsyncClient, Unreachable
+from hegemon.cli.exits import ExitCode, Stop, for_refusal, for_silence
+from hegemon.cli.session import credentials, wrong_option
+from hegemon.client import ApiError, AsyncClient, Client, Unreachable
+from hegemon.client.calls import Call
 
 State = dict[str, Any]
 PATIENCE_S: Final = 0.8
@@ -44,17 +47,20 @@ async def _view(url: str) -> State | None:
         return None
 
 
-async def state_from(urls: Sequence[str], patience_s: float | None = None) -> tuple[str, State] | None:
-    """The state as the first of these nodes that answers has it, with its URL; None if none does. ApiError when those
-    that answer refuse the credential or the role (401, 403)."""
+async def state_from(
+    urls: Sequence[str], patience_s: float | None = None, more: Mapping[str, Call[Any]] = MappingProxyType({})
+) -> tuple[str, State] | None:
+    """The state as the first of these nodes that answers has it, with its URL and the answers to `more`; None if none
+    does. ApiError when those that answer refuse the credential or the role (401, 403)."""
     refused: ApiError | None = None
     for url in urls:
         try:
             timeout_s = PATIENCE_S if patience_s is None else patience_s
             async with AsyncClient(url, timeout=timeout_s, retry_for=0, **credentials(url)) as client:
-                names = ("cluster", "leader", "election", "nodes", "stats")
+                names = ("cluster", "leader", "election", "nodes", "stats", *more)
+                others = (client.send(call) for call in more.values())
                 answers = await asyncio.gather(
-                    client.cluster(), client.leader(), client.election(), client.nodes(), client.stats()
+                    client.cluster(), client.leader(), client.election(), client.nodes(), client.stats(), *others
                 )
                 return url, dict(zip(names, answers, strict=True))
         except ApiError as error:
@@ -65,3 +71,17 @@ async def state_from(urls: Sequence[str], patience_s: float | None = None) -> tu
     if refused is not None:
         raise refused
     return None
+
+
+def why_silent(url: str) -> Stop:
+    """What one more look says."""
+    try:
+        with Client(url, retry_for=0, **credentials(url)) as client:
+            client.cluster()
+    except ApiError as error:
+        return for_refusal(error)
+    except Unreachable as error:
+        return for_silence(error)
+    except ValueError as error:
+        return wrong_option(error)
+    return Stop(ExitCode.UNAVAILABLE, f"{url} did not answer in time. Try again.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from hegemon.cli.tables import STATUS_STYLES, Sheet, cell
 from hegemon.cli.times import parsed, relative
+from hegemon.cli.top_model import natural
 
 State = dict[str, Any]
 
@@ -64,7 +64,7 @@ def node_table(state: State, views: Views) -> Sheet:
     leader = state["leader"].get("leader_id")
     members = {member["id"]: member for member in state["election"].get("members") or ()}
     rows = {node.get("id"): node for node in sorted(state["nodes"], key=lambda node: bool(node.get("alive")))}
-    for name in sorted({*rows, *members}, key=_natural):
+    for name in sorted({*rows, *members}, key=natural):
         node, member = rows.get(name, {}), members.get(name, {})
         url = node.get("url") or member.get("url")
         view = views.get(url) if url else None
@@ -101,12 +101,6 @@ def _standing(node: State, member: State, mute: bool) -> Text:
     if health == "alive" and not member.get("fit", True):
         return cell("without a store", "yellow")
     return cell(health, {"alive": "green", "suspect": "yellow"}.get(health, "red"))
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """The order in which n10 comes after n9."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", str(name))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _workers(workers: list[State]) -> Sheet:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hegemon.cli import cluster_poll
 from hegemon.cli.cluster_poll import State, state_from, urls_in, views
-from hegemon.cli.exits import ExitCode, Stop, for_refusal, for_silence
+from hegemon.cli.exits import for_refusal
+from hegemon.cli.keys import pressed
 from hegemon.cli.output import emit_line
-from hegemon.cli.session import credentials, wrong_option
-from hegemon.client import ApiError, Client, Unreachable
+from hegemon.client import ApiError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -126,28 +125,14 @@ def run(url: str, seconds: float | None) -> None:
     except ApiError as error:
         raise for_refusal(error) from error
     if watching.state is None:
-        raise _why_silent(url)
-
-
-def _why_silent(url: str) -> Stop:
-    """What one more look says."""
-    try:
-        with Client(url, retry_for=0, **credentials(url)) as client:
-            client.cluster()
-    except ApiError as error:
-        return for_refusal(error)
-    except Unreachable as error:
-        return for_silence(error)
-    except ValueError as error:
-        return wrong_option(error)
-    return Stop(ExitCode.UNAVAILABLE, f"{url} did not answer in time. Try again.")
+        raise cluster_poll.why_silent(url)
 
 
 async def _watch(watching: Watching, until: float | None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    with _display() as show, _keys(ended):
+    with _display() as show, pressed(lambda key: ended.set() if key in ("q", "") else None):
         # However short the time, there is a first look.
         while not ended.is_set() and (watching.state is None or until is None or time.monotonic() < until):
             began = time.monotonic()
@@ -181,29 +166,3 @@ def _display() -> Iterator[Any]:
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         yield lambda watching, said: live.update(watching.screen(), refresh=True)
-
-
-@contextlib.contextmanager
-def _keys(ended: asyncio.Event) -> Iterator[None]:
-    """End at q, without a Return, where keys can be read."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        yield
-        return
-    import termios
-    import tty
-
-    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-
-    def pressed() -> None:
-        keys = os.read(descriptor, 100)
-        if not keys or b"q" in keys.lower():
-            ended.set()
-
-    tty.setcbreak(descriptor)
-    loop.add_reader(descriptor, pressed)
-    try:
-        yield
-    finally:
-        loop.remove_reader(descriptor)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

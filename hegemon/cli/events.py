@@ -130,15 +130,16 @@ def _table(found: list[dict[str, Any]], *, heading: bool) -> Any:
         sheet = Sheet("AT", "NODE", "WHAT", "DETAILS", flexible={"DETAILS"})
         for event in found:
             style = styles.get(event["severity"], "")
-            sheet.add(cell(event["at"]), cell(event["node"]), cell(event["kind"], style), cell(_details(event)))
+            sheet.add(cell(event["at"]), cell(event["node"]), cell(event["kind"], style), cell(details(event)))
         return sheet
     # One by one as they come: columns would be of another width each time.
     return Group(*(cell(_line(event), styles.get(event["severity"], "")) for event in found))
 
 
 def _line(event: dict[str, Any]) -> str:
-    return f"{event['at']}  {event['node']:<12}  {event['kind']:<28}  {_details(event)}"
+    return f"{event['at']}  {event['node']:<12}  {event['kind']:<28}  {details(event)}"
 
 
-def _details(event: dict[str, Any]) -> str:
+def details(event: dict[str, Any]) -> str:
+    """The fields of an event on one line."""
     return " ".join(f"{name}={'-' if value is None else value}" for name, value in event["fields"].items())

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from hegemon.cluster.algorithm_guide import GUIDE, advice
+from tests.cli import fake_figures
 from tests.cli.fake_cluster import FakeCluster
 from tests.cli.fake_types import TYPES
 
@@ -317,7 +318,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "jobs": {status: seen.count(status) for status in statuses},
                 "queue": {"ready": 1234, "delayed": 5, "held": 2, "parked": {"unheard-of": 3}},
                 "node": {"id": "n1", "is_leader": True, "strategy": "least_loaded"},
+                "figures": fake_figures.figures(),
             },
+            "activity": fake_figures.activity(),
         }
         if name not in views:
             raise Problem(404, "not_found", "nothing is served under this path")
