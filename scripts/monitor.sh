@@ -124,5 +124,5 @@ while [ "$count" -eq 0 ] || [ "$looks" -lt "$count" ]; do
         draw
     fi
     looks=$((looks + 1))
-    [ "$count" -ne 0 ] && [ "$looks" -ge "$count" ] || sleep "$pause"
+    if [ "$count" -eq 0 ] || [ "$looks" -lt "$count" ]; then sleep "$pause"; fi
 done

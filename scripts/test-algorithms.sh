@@ -49,7 +49,7 @@ stop_started() {
     started=''
 }
 # A cluster that failed leaves what its nodes wrote.
-# shellcheck disable=SC2329 # the trap calls it
+# shellcheck disable=SC2317,SC2329 # the trap calls it
 clean_up() {
     stop_started
     if [ "$failed" -ne 0 ] && [ -d "$work/data/logs" ]; then

@@ -20,7 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from hegemon.cli.cluster_poll import FIRST_PATIENCE_S, state_from, why_silent
+from hegemon.cli.cluster_poll import state_from, why_silent
 from hegemon.cli.exits import for_refusal
 from hegemon.cli.keys import pressed
 from hegemon.cli.top_model import Top
@@ -29,6 +29,8 @@ from hegemon.client import ApiError
 from hegemon.client.calls import API, Call
 
 EVENTS: Final = 100
+# Whoever begins waits rather than be told that nobody is there; later there is another node to ask.
+FIRST_PATIENCE_S: Final = 30.0
 PATIENCE_S: Final = 3.0
 EVERY_S_MIN: Final = 0.1
 # Lines of a frame that are no rows.

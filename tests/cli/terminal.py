@@ -86,9 +86,9 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """The last whole picture, without styles."""
+        """The last whole picture of a live command, without styles; empty before the first."""
         pictures = self.written.split(_HOME)
-        whole = next((one for one in reversed(pictures) if one.count("\n") >= self._lines - 1), pictures[-1])
+        whole = next((one for one in reversed(pictures) if one.count("\n") >= self._lines - 1), "")
         return "\n".join(line.rstrip() for line in _STYLE.sub("", whole).replace("\r", "").split("\n"))
 
     def _read(self, within_s: float) -> bool:
