@@ -160,7 +160,7 @@ def _bargauge(
     each = h / max(len(answer.now), 1)
     for i, (legend, value) in enumerate(answer.now):
         top = y + each * i
-        margin = 7 * max(len(name) for name, _ in answer.now)
+        margin = 8 + 7 * max(len(name) for name, _ in answer.now)
         left, room = x + margin, w - margin - 70
         colour = colour_of(panel, value)
         long = max(min(value / (defaults.get("max") or max(v for _, v in answer.now) or 1), 1), 0) * room

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -60,8 +59,9 @@ def exported(targets: Sequence[str] | None, cluster: str, runbooks: str) -> dict
 
 def by_name() -> Iterator[tuple[str, list[Alert]]]:
     """Alerts that share a name, and so a runbook."""
-    for name, same in groupby(all_alerts(), key=lambda one: one.name):
-        yield name, list(same)
+    alerts = all_alerts()
+    for name in dict.fromkeys(one.name for one in alerts):
+        yield name, [one for one in alerts if one.name == name]
 
 
 def alert_table() -> str:

@@ -174,6 +174,8 @@ def objective_series(slo: str, errors: float) -> dict[str, str]:
         return {_LEADS % "n1": f"{1 - errors:g}x540"}
     if slo == "api":
         name = f'hegemon_http_requests_total{{{OF},operation="submit",status="%s"}}'
-        return {name % "2xx": good, name % "5xx": f"0+{1000 * errors:g}x540"}
+        # A node that is not ready says so with a 503: none of these is an error.
+        probes = f'hegemon_http_requests_total{{{OF},operation="getReadiness",status="5xx"}}'
+        return {name % "2xx": good, name % "5xx": f"0+{1000 * errors:g}x540", probes: "0+5000x540"}
     name, bound = {"start": ("hegemon_job_wait_duration_seconds", "10.0"), "punctual": (_LATE, "1.0")}[slo]
     return {f'{name}_bucket{{{_QUEUE},le="{bound}"}}': good, f"{name}_count{{{_QUEUE}}}": "0+1000x540"}

@@ -97,13 +97,16 @@ _NOW: Final = (
     ),
     Panel(
         title="Alerts that fire",
-        description="By name. Each has a runbook, docs/runbooks/NAME.md; Prometheus lists them under /alerts.",
+        description="By name, red if critical. Each has a runbook, docs/runbooks/NAME.md; Prometheus lists them "
+        "under /alerts.",
         queries=(
-            Query(f"count by (alertname) (ALERTS{{{_FIRING}}})", "{{alertname}}"),
+            # The value is for the colour alone.
+            Query(f'2 * count by (alertname) (ALERTS{{{_FIRING},severity="critical"}}) ^ 0', "{{alertname}}"),
+            Query(f'count by (alertname) (ALERTS{{{_FIRING},severity="warning"}}) ^ 0', "{{alertname}}"),
             Query(f"(count(ALERTS{{{_FIRING}}}) or vector(0)) == 0", "none"),
         ),
         kind="stat",
-        steps=((None, GREEN), (1, RED)),
+        steps=((None, GREEN), (1, ORANGE), (2, RED)),
         of_names=True,
         width=24,
         height=3,
