@@ -55,6 +55,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("GET", "/api/v1/leader"): READERS,
         ("GET", "/api/v1/cluster"): READERS,
         ("GET", "/api/v1/activity"): READERS,
+        ("GET", "/api/v1/activity/stream"): READERS,
         ("GET", "/api/v1/election"): READERS,
         ("GET", "/api/v1/election/algorithms/{name}"): READERS,
         ("POST", "/api/v1/election/step-down"): ADMINS,

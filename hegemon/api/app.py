@@ -25,6 +25,7 @@ from hegemon.api import (
     user_operations,
 )
 from hegemon.api.access import ACCESS
+from hegemon.api.activity_streams import ActivityStreams, missing_nodes
 from hegemon.api.addresses import NO_PROXIES, Proxies
 from hegemon.api.auditing import ApiAuditor
 from hegemon.api.call import Call, join_headers, request_id
@@ -65,6 +66,7 @@ class Api(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.fixed: dict[str, Resource] = {}
+        self.streams: ActivityStreams
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         resource = self.fixed.get(scope["path"]) if scope["type"] == "http" else None
@@ -85,13 +87,17 @@ def create_app(
     audit: AuditLog | None = None,
     config: Callable[[], Mapping[str, str]] | None = None,
     meters: Meters | None = None,
-) -> FastAPI:
+    streams_max: int = 1024,
+) -> Api:
     """The API of one node over its two ports.
 
     `version` is shown in `/health` and in `/openapi.json`; `request_bytes_max` bounds every request's body;
-    `metrics` gives what `/metrics` answers, None leaves that path at 404; `meters` get how long requests take.
+    `metrics` gives what `/metrics` answers, None leaves that path at 404; `meters` get how long requests take;
+    `streams_max` bounds the streams of events, which whoever stops the server ends first (`streams`).
     There is no `/docs`: FastAPI's pages load their scripts from the network, which a node may not have.
     """
+    gate = None if identity is None else identity.gate
+    streams = ActivityStreams(observer.feed, missing=missing_nodes(observer), gate=gate, streams_max=streams_max)
     node = Node(
         jobs,
         observer,
@@ -101,13 +107,14 @@ def create_app(
         limits=limits,
         proxies=proxies,
         origins=origins or Origins(),
-        gate=None if identity is None else identity.gate,
+        gate=gate,
         access=None if identity is None else ACCESS,
         auditor=None if audit is None else ApiAuditor(audit, OPERATIONS),
         meters=meters or Meters(),
-        services={IDENTITY: identity, "audit": audit, "config": config},
+        services={IDENTITY: identity, "audit": audit, "config": config, activity_operations.STREAMS: streams},
     )
     app = Api(title=TITLE, version=version, openapi_url=None, redirect_slashes=False)
+    app.streams = streams
     resources = with_twins(_resources(node))
     app.router.routes.extend(Route(path, endpoint=resource) for path, resource in resources.items())
     app.fixed = {path: resource for path, resource in resources.items() if "{" not in path}

@@ -167,7 +167,7 @@ class Call:
         if slot is not None:
             slot.rest()
         task = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(self._left())
+        leaving = asyncio.ensure_future(self.left())
         try:
             await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -184,7 +184,8 @@ class Call:
         while more:
             _, more = await self._chunk()
 
-    async def _left(self) -> None:
+    async def left(self) -> None:
+        """Return once the client has hung up, or its answer is complete."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 

@@ -10,7 +10,7 @@ peer may be, how much is under way at once.
 | a body, slow to come            | BODY_TIMEOUT, and 1 s each 8 KiB | 408 request_timeout, closed              |
 | requests under way              | MAX_REQUESTS, weighed by body    | 503 overloaded, the connection stays     |
 | bodies being read, all together | 256 MiB                          | 503 overloaded, closed                   |
-| an answer, slow to be made      | REQUEST_TIMEOUT                  | 408, or 503 outcome_unknown for a change |
+| an answer, slow to be made      | REQUEST_TIMEOUT; no stream       | 408, or 503 outcome_unknown for a change |
 | an answer, slow to be read      | WRITE_TIMEOUT without a byte     | cut                                      |
 | no request                      | KEEP_ALIVE_TIMEOUT               | closed                                   |
 | requests sent ahead of answers  | 32                               | cut                                      |
@@ -60,7 +60,7 @@ LATE_S: Final = 2.0
 class Slot:
     """One request under way. The scope holds it, for whoever reads a body or begins to wait."""
 
-    __slots__ = ("_crowd", "held", "received", "since", "task", "weight")
+    __slots__ = ("_crowd", "held", "lasts", "received", "since", "task", "weight")
 
     def __init__(self, crowd: Crowd, weight: int) -> None:
         self._crowd = crowd
@@ -69,6 +69,7 @@ class Slot:
         self.received = 0
         self.since = crowd.now
         self.task: asyncio.Task[None] | None = None
+        self.lasts = False
         crowd.weight += weight
 
     def hold(self, size: int) -> None:
@@ -90,6 +91,11 @@ class Slot:
         crowd.weight -= self.weight
         crowd.held -= self.held
         self.weight = self.held = 0
+
+    def last(self) -> None:
+        """Its answer goes on for as long as both sides like: REQUEST_TIMEOUT is for others."""
+        self.rest()
+        self.lasts = True
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """The request's task is over."""
@@ -319,7 +325,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _inspect_request(self, cycle: RequestResponseCycle, now: float) -> None:
         slot, crowd = self._slot, self._crowd
-        if slot is None or slot.task is None:
+        if slot is None or slot.task is None or slot.lasts:
             return
         took_s = now - slot.since
         kind = None

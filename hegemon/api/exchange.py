@@ -4,12 +4,19 @@ as a whole instead of header by header, and goes out in one write: one packet, a
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from hegemon.api.call import SLOT
 from hegemon.api.reply import Header, Reply
+
+# Of an answer that goes on and on, so much waits for the peer before its writer is told.
+HELD_BYTES: Final = 16_384
+LINGER_S: Final = 5.0
 
 
 def written(reply: Reply, identity: str, more: Iterable[Header], *, close: bool) -> bytes:
@@ -37,6 +44,11 @@ class Exchange(RequestResponseCycle):
                 # It stands in for the server's headers of the same names (`pages`).
                 own = {name for name, _ in message["headers"]}
                 self.default_headers = [pair for pair in self.default_headers if pair[0] not in own]
+            if "hegemon.stream" in message:
+                # What follows goes another way than by messages (`Outlet`).
+                await super().send(message)
+                message["hegemon.stream"](Outlet(self))
+                return
             head = self._usual_head(message)
             if head:
                 self._head = head
@@ -51,7 +63,7 @@ class Exchange(RequestResponseCycle):
                 return
             body = message.get("body", b"")
             if not message.get("more_body", False) and len(body) == self.expected_content_length:
-                self._finish(head + body)
+                self.conclude(head + body)
                 return
             self.transport.write(head)
         await super().send(message)
@@ -59,9 +71,10 @@ class Exchange(RequestResponseCycle):
     def answer(self, whole: bytes) -> None:
         """Answer this request, of which the application has heard nothing."""
         self.response_started = True
-        self._finish(whole)
+        self.conclude(whole)
 
-    def _finish(self, answer: bytes) -> None:
+    def conclude(self, answer: bytes) -> None:
+        """Write the rest of the answer, as it is."""
         self.transport.write(answer)
         self.expected_content_length = 0
         self.response_complete = True
@@ -96,3 +109,50 @@ class Exchange(RequestResponseCycle):
         self.expected_content_length = length
         self.chunked_encoding = False
         return head
+
+
+class Outlet:
+    """The answer of a request that goes on for as long as both sides like, written piece by piece without waiting; its
+    writer sees whether the peer keeps up. Its head has been sent."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        exchange.scope[SLOT].last()  # type: ignore[typeddict-item] # an extension, as in `connections`
+        transport = exchange.transport
+        # A peer that does not read is seen after some kilobytes of ours, and not after megabytes of the kernel's.
+        transport.set_write_buffer_limits(HELD_BYTES)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_BYTES)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody hears any more."""
+        exchange = self._exchange
+        return exchange.disconnected or exchange.response_complete or exchange.transport.is_closing()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the peer has yet to read what was written: a writer that goes on fills the memory."""
+        return self._exchange.flow.write_paused
+
+    def push(self, piece: bytes) -> None:
+        """Write a piece, at once."""
+        if piece and not self.gone:
+            self._exchange.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    async def write(self, piece: bytes) -> None:
+        """Write a piece once the peer has read the ones before."""
+        if self.paused and not self.gone:
+            await self._exchange.flow.drain()
+        self.push(piece)
+
+    def finish(self, piece: bytes, linger_s: float | None = None) -> None:
+        """Write the last piece and close: whoever has not read it within `linger_s` (LINGER_S) seconds is cut."""
+        if self.gone:
+            return
+        exchange = self._exchange
+        exchange.keep_alive = False
+        loop = asyncio.get_running_loop()
+        loop.call_later(LINGER_S if linger_s is None else linger_s, exchange.transport.abort)
+        exchange.conclude(b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece))

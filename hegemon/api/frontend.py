@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from hegemon.api.activity_streams import ActivityStreams
 from hegemon.api.addresses import Proxies
 from hegemon.api.app import create_app
 from hegemon.api.origins import Origins
@@ -30,6 +31,7 @@ class HttpFrontend:
         self._settings = settings
         self.tls = server_tls(settings.tls)
         self._servers: list[ApiServer] = []
+        self.streams: ActivityStreams | None = None
         scheme = "https" if self.tls else "http"
         self.url = f"{scheme}://{settings.server.server_host}:{settings.server.server_port}"
 
@@ -58,7 +60,9 @@ class HttpFrontend:
             audit=None if protection is None else protection.audit,
             config=self._settings.public,
             meters=meters,
+            streams_max=limits.max_activity_streams,
         )
+        self.streams = app.streams
         api = ApiServer(app, host=server.server_host, port=server.server_port, tls=self.tls, limits=limits)
         await api.start()
         self._servers.append(api)
@@ -75,6 +79,8 @@ class HttpFrontend:
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, answer what is under way within the grace, close."""
+        if self.streams is not None:
+            self.streams.close()
         for server in self._servers:
             await server.stop(grace_s if server is self._servers[0] else METRICS_GRACE_S)
         self._servers.clear()

@@ -153,7 +153,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "headers": {**headers, _REQUEST_ID: _header("The request's id, the caller's own if it sent one.")},
     }
     if answer.shape == "text":
-        described["content"] = {"text/plain": {"schema": {"type": "string"}, "example": answer.example}}
+        described["content"] = {answer.media_type: {"schema": {"type": "string"}, "example": answer.example}}
     elif answer.shape is not None:
         schema = {"$ref": _REF.format(name=answer.shape.__name__)}
         described["content"] = {_JSON: {"schema": schema, "example": answer.example}}

@@ -38,6 +38,8 @@ class Answer:
     shape: type[Any] | Literal["text"] | None
     example: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    # Of a text.
+    media_type: str = "text/plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from hegemon.api.problems import ApiError
 from hegemon.api.reply import Header, Reply
 
 PREFLIGHT_S: Final = 600
-ASKED: Final = b"authorization, content-type, idempotency-key, if-match, x-api-key, x-request-id"
+ASKED: Final = b"authorization, content-type, idempotency-key, if-match, last-event-id, x-api-key, x-request-id"
 SHOWN: Final = (
     b"etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id"
 )

@@ -128,6 +128,9 @@ TABLE: Final[dict[str, ProblemType]] = {
     "too_many_connections": ProblemType(
         503, "Too many connections", "The node has MAX_CONNECTIONS connections open.", retry=True
     ),
+    "too_many_streams": ProblemType(
+        503, "Too many streams", "The node has MAX_ACTIVITY_STREAMS streams open: ask another one.", retry=True
+    ),
     "store_unavailable": ProblemType(
         503, "Store unavailable", "MongoDB or Redis does not answer, or the index is being rebuilt.", retry=True
     ),

@@ -29,7 +29,7 @@ from hegemon.api.call import OVERTIME, Call, ClientGone
 from hegemon.api.origins import Origins
 from hegemon.api.problems import ApiError, from_auth_error, from_queue_error, reply_to
 from hegemon.api.rate_limits import RateLimits
-from hegemon.api.reply import Reply
+from hegemon.api.reply import Header, Outlet, Reply
 from hegemon.api.security_headers import STRICT_TRANSPORT
 from hegemon.auth.errors import AuthError
 from hegemon.auth.roles import Principal, Role
@@ -306,6 +306,9 @@ async def respond(call: Call, reply: Reply, send: Any) -> None:
     if call.limited is not None:
         limit, full_in_s = call.limited
         headers += limit.headers(full_in_s)
+    if reply.stream is not None:
+        await _respond_on(call, reply, headers, send)
+        return
     if reply.status not in (204, 304):
         headers.append((b"content-type", reply.content_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
@@ -318,6 +321,20 @@ async def respond(call: Call, reply: Reply, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     else:
         await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _respond_on(call: Call, reply: Reply, headers: list[Header], send: Any) -> None:
+    headers.append((b"content-type", reply.content_type))
+    start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    outlets: list[Outlet] = []
+    if call.scope["method"] == "HEAD" or reply.stream is None:
+        await send(start)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    # `exchange` knows the word.
+    await send({**start, "hegemon.stream": outlets.append})
+    for outlet in outlets:
+        await reply.stream(outlet)
 
 
 async def _linger(call: Call) -> None:

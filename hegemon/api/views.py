@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hegemon.cluster.ports import Health, JobPage, MemberInfo, NodeInfo, TypeInfo, WorkerInfo
+from hegemon.cluster.ports import ActivityEvent, Health, JobPage, MemberInfo, NodeInfo, TypeInfo, WorkerInfo
+from hegemon.events.kind import Severity
 from hegemon.queue.jobs import Attempt, Job, rfc3339
 
 # 9999-12-31T23:59:59Z: RFC 3339 has no later second.
@@ -271,3 +272,34 @@ def type_view(one: TypeInfo) -> TypeView:
 def node_view(node: NodeInfo) -> NodeView:
     """A node as the API shows it."""
     return NodeView(**{**msgspec.structs.asdict(node), "started_at": moment(node.started_at)})
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain event. `id` (NODE:BOOT:SEQ) names it for ever; of one node and boot, SEQ counts without gaps. `cursor`
+    is its place among all, for `after`; null while it has none. `fields` are those of its kind."""
+
+    id: str
+    cursor: str | None
+    at: str
+    node: str
+    kind: str
+    severity: Severity
+    fields: dict[str, Any]
+
+
+def event_view(event: ActivityEvent) -> EventView:
+    """An event as the API shows it."""
+    return EventView(
+        id=event.id,
+        cursor=place_text(event.place),
+        at=moment(event.at),
+        node=event.node,
+        kind=event.kind,
+        severity=Severity(event.severity),
+        fields=event.fields,
+    )
+
+
+def place_text(place: int | None) -> str | None:
+    """A place as callers give it back: a cursor."""
+    return None if place is None else str(place)

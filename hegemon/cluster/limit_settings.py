@@ -159,6 +159,11 @@ class LimitSettings(Group):
         "Retry-After at once. Requests that wait for a job's end do not count. More gives a little throughput and "
         "makes everybody wait longer when there is too much to do.",
     )
+    max_activity_streams: Annotated[int, Whole(0, 100_000)] = Field(
+        default=1024,
+        description="Streams of events at once; more get 503 with Retry-After. Each is a connection, too, and holds "
+        "up to 48 KiB while its client reads slowly. 0: none; the dashboard then asks again and again.",
+    )
     max_header_size: Annotated[int, Size(_KIB, _MIB)] = Field(
         default=32 * _KIB,
         description="The largest head of a request: its line and its headers; a larger one gets 431.",

@@ -16,6 +16,7 @@ from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.membership import Known
 from hegemon.cluster.ports import (
     Activity,
+    ActivityFeed,
     ActivityFilter,
     ActivityPage,
     ElectionInfo,
@@ -106,6 +107,11 @@ class NodeObserver:
     @property
     def _node(self) -> str:
         return self._settings.cluster.node_id
+
+    @property
+    def feed(self) -> ActivityFeed:
+        """See the port."""
+        return self._activity.feed
 
     async def stats(self) -> Stats:
         """Counts; MongoDB is asked at most once a second."""

@@ -204,16 +204,6 @@ class Health(msgspec.Struct, frozen=True):
     parts: dict[str, str]
 
 
-class ActivityFilter(msgspec.Struct, frozen=True):
-    """Which events: kinds that begin with `kind`, of these severities, of this node; None means any. `queues` leaves
-    out events about jobs of other queues."""
-
-    kind: str | None = None
-    severities: frozenset[str] | None = None
-    node: str | None = None
-    queues: frozenset[str] | None = None
-
-
 class ActivityEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A domain event (`hegemon.events`). `id` is NODE:BOOT:SEQ; `place` its place among all of the cluster's events,
     None while it has none yet; `at` UTC milliseconds of the cluster clock."""
@@ -225,6 +215,26 @@ class ActivityEvent(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     severity: str
     fields: dict[str, Any]
+
+
+class ActivityFilter(msgspec.Struct, frozen=True):
+    """Which events: kinds that begin with `kind`, of these severities, of this node; None means any. `queues` leaves
+    out events about jobs of other queues."""
+
+    kind: str | None = None
+    severities: frozenset[str] | None = None
+    node: str | None = None
+    queues: frozenset[str] | None = None
+
+    def shows(self, event: ActivityEvent) -> bool:
+        """Whether it is among them. The store has the same rule as a query."""
+        queue = event.fields.get("queue")
+        return (
+            (self.kind is None or event.kind.startswith(self.kind))
+            and (self.severities is None or event.severity in self.severities)
+            and self.node in (None, event.node)
+            and (self.queues is None or queue is None or queue in self.queues)
+        )
 
 
 class ActivityPage(msgspec.Struct, frozen=True):
@@ -240,11 +250,57 @@ class ActivityPage(msgspec.Struct, frozen=True):
 class Activity(Protocol):
     """What happened in the cluster, as one node can tell."""
 
+    @property
+    def feed(self) -> ActivityFeed:
+        """The same as it comes."""
+
     async def page(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
         """All nodes' events: the first `limit` behind the place `after`, or the newest. StoreUnavailable."""
 
     def own(self, which: ActivityFilter, *, limit: int, after: int | None, missing: list[str]) -> ActivityPage:
         """This node's own, from memory."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An entry of a node's feed: an event, or (`event` None) that the feed has become `complete` or not. `place`: all
+    events up to it are told with this entry; None if it tells of no place. `early`: the number of the entry that told
+    the same event before it had its place."""
+
+    event: ActivityEvent | None
+    place: int | None
+    early: int | None = None
+    complete: bool | None = None
+
+
+class ActivityFeed(Protocol):
+    """What happens, as it comes: the newest entries of a log that all streams of a node share, numbered."""
+
+    @property
+    def head(self) -> int:
+        """The number of the next entry."""
+
+    @property
+    def read_to(self) -> int | None:
+        """The place up to which all is in the log's past; None before the first turn, and without the store."""
+
+    @property
+    def complete(self) -> bool:
+        """False while the store is away, and these are the node's own events alone."""
+
+    def since(self, number: int) -> Sequence[Told] | None:
+        """The entries from `number` on; None if some of them are gone already."""
+
+    def find(self, after: int) -> int | None:
+        """Where to go on for whoever knows all up to the place `after`; None if the log does not reach so far back."""
+
+    def listen(self, listener: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Call it after each turn, several times a second, until what this returns is called."""
+
+    async def look(self) -> None:
+        """Return after a turn that began later than now; there must be a listener."""
+
+    async def page(self, which: ActivityFilter, *, limit: int, after: int) -> ActivityPage:
+        """What lies further back, from the store; few may ask at a time. StoreUnavailable."""
 
 
 class Jobs(Protocol):
@@ -288,6 +344,10 @@ class Jobs(Protocol):
 
 class Observer(Protocol):
     """What callers may look at, and the one thing that they may ask of the election."""
+
+    @property
+    def feed(self) -> ActivityFeed:
+        """What happens, as it comes."""
 
     async def stats(self) -> Stats: ...
 

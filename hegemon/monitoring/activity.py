@@ -18,7 +18,8 @@ import structlog
 from hegemon.cluster.ports import ActivityFilter, ActivityPage
 from hegemon.events.bus import Events, Recorded
 from hegemon.events.table import about_jobs
-from hegemon.monitoring.activity_store import JOBS, OTHERS, SWEEP_EVERY, ActivityStore, matches, shown
+from hegemon.monitoring.activity_feed import NodeFeed
+from hegemon.monitoring.activity_store import JOBS, OTHERS, SWEEP_EVERY, ActivityStore, shown
 from hegemon.monitoring.ring import RING, Ring
 from hegemon.queue import mongo
 from hegemon.queue.errors import StoreUnavailable
@@ -40,6 +41,7 @@ class NodeActivity:
         self.store = ActivityStore(database)
         self._node = node
         self._ring = Ring()
+        self.feed = NodeFeed(self)
         self._some = asyncio.Event()
         # `run` may still be under way when the last words are told.
         self._telling = asyncio.Lock()
@@ -62,7 +64,12 @@ class NodeActivity:
         self._some.set()
 
     async def run(self) -> None:
-        """Tell the store what is in the ring, for as long as the node lives."""
+        """Tell the store what is in the ring, and listeners what is in the store, for as long as the node lives."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(), name="activity writer")
+            group.create_task(self.feed.run(), name="activity feed")
+
+    async def _write(self) -> None:
         away = False
         while True:
             await self._some.wait()
@@ -102,7 +109,7 @@ class NodeActivity:
         places = dict(self._places)
         seen = max((seq for seq, place in places.items() if place <= after), default=0) if after is not None else 0
         events = [shown(one, places.get(one.seq)) for one in self._ring.after(seen)]
-        found = [event for event in events if matches(which, event)]
+        found = [event for event in events if which.shows(event)]
         some = found[-limit:] if after is None else found[:limit]
         return ActivityPage(some, after, complete=False, missing=missing)
 
@@ -121,6 +128,7 @@ class NodeActivity:
         places = await self.store.append(group)
         self._told = group[-1].seq
         self._places.extend(places.items())
+        self.feed.hurry()
         await self._forget(group, places)
         return len(waiting) > len(group)
 

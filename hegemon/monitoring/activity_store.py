@@ -114,6 +114,8 @@ class ActivityStore:
         if after is None:
             found = (await self._find(query | {"_id": {"$lte": newest}}, DESCENDING, limit))[::-1]
             return [_event(one) for one in found], newest or None
+        if after >= newest:
+            return [], newest or None
         found = await self._find(query | {"_id": {"$gt": after, "$lte": newest}}, ASCENDING, limit)
         # Behind a whole page there may be more that match. A place beyond the newest is one of another collection.
         return [_event(one) for one in found], int(found[-1]["_id"]) if len(found) == limit else newest or None
@@ -139,17 +141,6 @@ class ActivityStore:
                 raise StoreUnavailable("MongoDB", f"the activity cannot be written: {refused.get('code')}") from error
             return int(refused["index"]), "seq" in (refused.get("keyPattern") or ())
         return None
-
-
-def matches(which: ActivityFilter, event: ActivityEvent) -> bool:
-    """The same as `_query` says, of an event at hand."""
-    queue = event.fields.get("queue")
-    return (
-        (which.kind is None or event.kind.startswith(which.kind))
-        and (which.severities is None or event.severity in which.severities)
-        and which.node in (None, event.node)
-        and (which.queues is None or queue is None or queue in which.queues)
-    )
 
 
 def shown(recorded: Recorded, place: int | None) -> ActivityEvent:

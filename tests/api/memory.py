@@ -35,7 +35,7 @@ from hegemon.cluster.ports import (
 )
 from hegemon.cluster.ports import Health as Verdict
 from hegemon.election.contract import Health, Member
-from hegemon.monitoring.activity_store import matches
+from hegemon.monitoring.activity_feed import NodeFeed
 from hegemon.queue.errors import (
     BatchTooLarge,
     IdempotencyKeyReused,
@@ -43,6 +43,7 @@ from hegemon.queue.errors import (
     JobNotFound,
     JobStateConflict,
     PayloadTooLarge,
+    StoreUnavailable,
 )
 from hegemon.queue.ids import IdSource
 from hegemon.queue.jobs import Document, Job, NewJob, Origin, from_document, new_document
@@ -53,11 +54,43 @@ PAYLOAD_BYTES_MAX = 10_000
 STARTED_AT = 1_760_000_000_000
 
 
+class MemoryActivity:
+    """`Activity` over a list. `away`: the store that all share does not answer."""
+
+    def __init__(self, events: list[ActivityEvent]) -> None:
+        self.events = events
+        self.away = False
+        self.pages = 0
+        self.feed = NodeFeed(self)
+
+    async def page(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
+        """See the port."""
+        self.pages += 1
+        if self.away:
+            raise StoreUnavailable("MongoDB", "it is away")
+        placed = [event for event in self.events if event.place is not None]
+        found = [event for event in placed if which.shows(event) and (event.place or 0) > (after or 0)]
+        page = found[:limit] if after is not None else found[-limit:]
+        last = page if len(page) == limit and after is not None else placed
+        return ActivityPage(page, max((event.place or 0 for event in last), default=0) or None)
+
+    def own(self, which: ActivityFilter, *, limit: int, after: int | None, missing: list[str]) -> ActivityPage:
+        """See the port."""
+        mine = [
+            event for event in self.events if event.node == "n1" and (event.place is None or event.place > (after or 0))
+        ]
+        return ActivityPage([event for event in mine if which.shows(event)][-limit:], after, False, missing)
+
+
 class MemoryObserver:
     """`Observer` with fixed answers, but for the counts. `failure`, when set, is raised by whatever is called."""
 
     def __init__(self) -> None:
         self.reset()
+
+    @property
+    def feed(self) -> NodeFeed:
+        return self.shared.feed
 
     def reset(self) -> None:
         self.documents: dict[str, Document] = {}
@@ -66,6 +99,7 @@ class MemoryObserver:
         self.pauses: list[float] = []
         self.office = LeaderInfo(None, 7, 2, None)
         self.events: list[ActivityEvent] = []
+        self.shared = MemoryActivity(self.events)
         # Whose events are lacking, when the store that all share is away.
         self.missing: list[str] | None = None
         self.health = {"live": Verdict(True, {"claim loop": "ok"}), "ready": Verdict(True, {"mongodb": "ok"})}
@@ -133,28 +167,35 @@ class MemoryObserver:
 
     async def activity(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
         self._fail()
-        found = [event for event in self.events if matches(which, event) and (event.place or 0) > (after or 0)]
-        page = found[:limit] if after is not None else found[-limit:]
+        page = await self.shared.page(which, limit=limit, after=after)
         if self.missing is not None:
-            return ActivityPage(page, after, complete=False, missing=self.missing)
-        places = [event.place or 0 for event in (page if len(page) == limit and after is not None else self.events)]
-        return ActivityPage(page, max(places, default=0) or None)
+            return ActivityPage(page.events, after, complete=False, missing=self.missing)
+        return page
 
     # for tests
-    def happen(self, kind: str, severity: str = "info", node: str = "n1", **fields: Any) -> None:
-        """One more event."""
-        place = len(self.events) + 1
-        self.events.append(
-            ActivityEvent(
-                id=f"{node}:1:{place}",
-                place=place,
-                at=STARTED_AT,
-                node=node,
-                kind=kind,
-                severity=severity,
-                fields=fields,
-            )
+    def happen(
+        self, kind: str, severity: str = "info", node: str = "n1", *, placed: bool = True, **fields: Any
+    ) -> None:
+        """One more event; one that is not `placed` has yet to get to the store."""
+        event = ActivityEvent(
+            id=f"{node}:1:{len(self.events) + 1}",
+            place=None,
+            at=STARTED_AT,
+            node=node,
+            kind=kind,
+            severity=severity,
+            fields=fields,
         )
+        self.events.append(event)
+        if placed:
+            self.place(event.id)
+
+    def place(self, identity: str) -> None:
+        """An event has got to the store."""
+        event = next(event for event in self.events if event.id == identity)
+        self.events.remove(event)
+        place = 1 + max((one.place or 0 for one in self.events), default=0)
+        self.events.append(msgspec.structs.replace(event, place=place))
 
     async def live(self) -> Verdict:
         self._fail()

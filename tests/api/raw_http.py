@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from hegemon.api.activity_streams import ActivityStreams
 from hegemon.api.app import create_app
 from hegemon.api.connections import HttpConnection
 from hegemon.api.origins import Origins
@@ -74,8 +75,9 @@ class Peer:
 class Raw:
     """A server in the test's own loop. None of its times ever runs out by itself."""
 
-    def __init__(self, server: ApiServer, node: MemoryNode) -> None:
+    def __init__(self, server: ApiServer, node: MemoryNode, streams: ActivityStreams) -> None:
         self.server, self.node, self.crowd = server, node, server.crowd
+        self.streams = streams
         self._peers: list[Peer] = []
 
     @property
@@ -118,11 +120,15 @@ async def raw_server(*, open_node: bool = False, origins: tuple[str, ...] = (), 
         request_bytes_max=1_000_000,
         metrics=None,
         origins=Origins(origins, open_node=open_node),
+        streams_max=settings.max_activity_streams,
     )
     server = ApiServer(app, host="127.0.0.1", port=0, limits=settings)
-    raw = Raw(server, node)
+    raw = Raw(server, node, app.streams)
+    feed = asyncio.create_task(node.feed.run())
     await server.start()
     try:
         yield raw
     finally:
         await raw.close()
+        feed.cancel()
+        await asyncio.gather(feed, return_exceptions=True)

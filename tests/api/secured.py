@@ -74,7 +74,7 @@ async def open_secured(uri: str, database: str, settings: Settings | None = None
     # what is tested over this node is not that.
     trust = unittest.mock.patch("hegemon.auth.revocations.TRUSTED_S", 3600.0)
     trust.start()
-    loops = [asyncio.create_task(identity.run()), asyncio.create_task(audit.run())]
+    loops = [asyncio.create_task(work) for work in (identity.run(), audit.run(), jobs.feed.run())]
     tokens = {role.value: identity.tokens.issue(f"service:{role}", role, ttl=TTL)[0] for role in Role}
     try:
         yield Secured(server.url, identity, audit, jobs, tokens)

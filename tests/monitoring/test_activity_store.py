@@ -11,7 +11,7 @@ from hegemon.events.cluster import NodeStarted, OfficeLost, StoreLost
 from hegemon.events.jobs import JobCancelled, JobsCompleted
 from hegemon.events.kind import DomainEvent
 from hegemon.monitoring import activity_store
-from hegemon.monitoring.activity_store import JOBS, OTHERS, ActivityStore, matches, shown
+from hegemon.monitoring.activity_store import JOBS, OTHERS, ActivityStore, shown
 from hegemon.queue import mongo
 from tests.conftest import MongoServer
 from tests.waiting import PATIENCE
@@ -139,7 +139,7 @@ async def test_a_filter_means_the_same_in_the_store_and_in_memory(
     page, _ = await store.page(which, limit=10, after=0)
     assert {event.place for event in page} == wanted
     remembered = [shown(one, place + 1) for place, one in enumerate(some)]
-    assert {event.place for event in remembered if matches(which, event)} == wanted
+    assert {event.place for event in remembered if which.shows(event)} == wanted
 
 
 async def test_a_sweep_removes_what_is_old_or_too_much_and_never_the_newest(

@@ -1,0 +1,310 @@
+"""All streams of events of one node: who hears what, up to where, and when it is over.
+
+One listener of the node's feed serves them all: after each of its turns every stream is given what it lacks. A stream
+is a place in the feed's log; nothing is kept for it but what its connection has not sent yet.
+
+| a stream | what follows |
+|---|---|
+| begins with Last-Event-ID or `after` | what lies behind that place, all of it and once, then what happens |
+| begins without | what happens from now on; the first frame says which place that is |
+| begins further back than the log reaches | pages from the store first, as fast as its client reads them |
+| has a client that does not read | it gets no more; beyond BEHIND_MAX entries or STALLED_S it is dropped |
+| is dropped | `event: dropped` behind what was written, and the end; it may come back and misses nothing |
+| hears nothing for KEEP_ALIVE_S | a comment, with the place up to which it has heard all |
+| lives while the store is away | `event: state`; the node's own events without a place; the rest afterwards |
+| begins without a place while the store is away | the same, but where it began nobody knows: no rest afterwards |
+| outlives its token, session, key or user | `event: end` within a second of their end on this node, no event more |
+| has a key that cannot be checked, the store being away | `event: end`, as a request would be refused |
+| is one too many | 503 too_many_streams; nothing has begun |
+| is there when the node stops | `event: end` at once; who has not read that within FAREWELL_S is cut |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from hegemon.api import event_stream
+from hegemon.api.call import Call
+from hegemon.api.event_stream import Last
+from hegemon.api.problems import ApiError
+from hegemon.api.reply import Outlet
+from hegemon.api.resource import Gate
+from hegemon.auth.errors import AuthError
+from hegemon.auth.roles import Principal
+from hegemon.cluster.ports import ActivityFeed, ActivityFilter, Observer
+from hegemon.queue.errors import QueueError, StoreUnavailable
+
+BEHIND_MAX: Final = 256
+STALLED_S: Final = 15.0
+KEEP_ALIVE_S: Final = 15.0
+FAREWELL_S: Final = 0.5
+# Entries in one write: with what the connection holds back it is all that a stream ever holds.
+AT_ONCE: Final = 64
+PAGE: Final = 100
+# So many streams in one turn of the loop: others are to be heard in between.
+SERVED: Final = 64
+# Of all clients of a node that went away, not all at once.
+RETRY_MS: Final = (1000, 4000)
+
+_SLOW: Final = "it read too slowly: connect again with Last-Event-ID, perhaps with a narrower filter"
+_STOPPING: Final = "the node stops: connect to another one with Last-Event-ID"
+_CHANGED: Final = "what this credential may see has changed: connect again"
+_UNCHECKED: Final = "the credential cannot be checked now, since a store does not answer: connect again"
+
+
+class Stream:
+    """One client. `position` is the number of the entry that it gets next; while it is not `live` it catches up."""
+
+    def __init__(self, outlet: Outlet, which: ActivityFilter, principal: Principal, credential: bytes | None) -> None:
+        self.outlet, self.which, self.principal, self.credential = outlet, which, principal, credential
+        self.live = False
+        self.position = self.joined = 0
+        # Where it goes on once the store is back.
+        self.owed: int | None = None
+        self.again = asyncio.Event()
+        # It began without a place while there was none to begin from.
+        self.blind = False
+        # What it was told of the store; None before the first word.
+        self.complete: bool | None = None
+        self.written_s = 0.0
+        self.paused_s: float | None = None
+        self.check: asyncio.Task[None] | None = None
+
+
+class ActivityStreams:
+    """The streams of a node. `open` and `dropped` are for its metrics."""
+
+    def __init__(
+        self,
+        feed: ActivityFeed,
+        *,
+        missing: Callable[[], list[str]],
+        gate: Gate | None,
+        streams_max: int,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._feed = feed
+        self._missing = missing
+        self._gate = gate
+        self._streams_max = streams_max
+        self._now_s = now_s
+        self._streams: set[Stream] = set()
+        self._leave: Callable[[], None] | None = None
+        self._frames: dict[Any, bytes] = {}
+        self._closed = False
+        self.dropped = 0
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._streams)
+
+    def admit(self) -> None:
+        """ApiError if there can be no further one."""
+        if self._closed:
+            raise ApiError("stopping")
+        if len(self._streams) >= self._streams_max:
+            raise ApiError("too_many_streams", retry_after_s=5.0)
+
+    async def serve(self, call: Call, outlet: Outlet, which: ActivityFilter, after: int | None) -> None:
+        """One stream, from its first frame to its last; returns when it is over."""
+        stream = Stream(outlet, which, call.principal, call.credential())
+        stream.written_s = self._now_s()
+        self._streams.add(stream)
+        if self._leave is None:
+            self._leave = self._feed.listen(self.turn)
+        try:
+            outlet.push(event_stream.opening(random.randint(*RETRY_MS)))
+            left = asyncio.ensure_future(call.left())
+            try:
+                await self._follow(stream, after, left)
+            finally:
+                left.cancel()
+                await asyncio.gather(left, return_exceptions=True)
+        finally:
+            self._streams.discard(stream)
+            if stream.check is not None:
+                stream.check.cancel()
+            if not self._streams and self._leave is not None:
+                self._leave()
+                self._leave = None
+
+    async def turn(self) -> None:
+        """Give every stream what it lacks. The feed calls this."""
+        self._frames.clear()
+        for number, stream in enumerate(tuple(self._streams), 1):
+            self._step(stream)
+            if number % SERVED == 0:
+                await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """The node stops: end all of them."""
+        self._closed = True
+        for stream in tuple(self._streams):
+            stream.outlet.finish(event_stream.last("end", Last("stopping", _STOPPING, resume=True)), FAREWELL_S)
+
+    # -- catching up ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self, stream: Stream, after: int | None, left: asyncio.Future[None]) -> None:
+        while not left.done():
+            await self._catch_up(stream, after)
+            again = asyncio.ensure_future(stream.again.wait())
+            either: set[asyncio.Future[Any]] = {left, again}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+            stream.again.clear()
+            after, stream.owed = stream.owed, None
+
+    async def _catch_up(self, stream: Stream, after: int | None) -> None:
+        """Bring it to where the log goes on for it, or as far as it can be brought now."""
+        feed = self._feed
+        if feed.read_to is None or (after is not None and after > feed.read_to):
+            await feed.look()
+        if after is None or (feed.read_to is not None and feed.complete and after > feed.read_to):
+            # From now on. A place beyond the newest is one of another store.
+            stream.blind = feed.read_to is None
+            self._go_live(stream, feed.head, feed.read_to)
+            return
+        self._say_state(stream, after)
+        while not stream.outlet.gone:
+            number = None if after > (feed.read_to or 0) else feed.find(after)
+            if number is not None:
+                self._go_live(stream, number, after)
+                return
+            try:
+                found = await self._page(stream, after)
+            except StoreUnavailable:
+                stream.owed = after
+                self._go_live(stream, feed.head, None)
+                return
+            except TimeoutError:
+                self._drop(stream)
+                return
+            after = max(after, found)
+            if after > (feed.read_to or 0):
+                await feed.look()
+
+    async def _page(self, stream: Stream, after: int) -> int:
+        """One page from the store, written; where the next one begins. StoreUnavailable, TimeoutError."""
+        if not self._feed.complete:
+            raise StoreUnavailable("MongoDB", "it is away")
+        page = await self._feed.page(stream.which, limit=PAGE, after=after)
+        frames = [event_stream.happened(event, event.place) for event in page.events]
+        async with asyncio.timeout(STALLED_S):
+            await stream.outlet.write(b"".join(frames))
+        stream.written_s = self._now_s()
+        return page.following or 0
+
+    def _go_live(self, stream: Stream, number: int, place: int | None) -> None:
+        stream.position = stream.joined = number
+        stream.live = True
+        self._say_state(stream, place)
+        self._step(stream)
+
+    def _say_state(self, stream: Stream, place: int | None) -> None:
+        """At the beginning, and when it is another one than was said."""
+        complete = self._feed.complete
+        if complete is not stream.complete:
+            stream.complete = complete
+            stream.outlet.push(event_stream.state(complete=complete, missing=self._missing(), place=place))
+
+    # -- live ----------------------------------------------------------------------------------------------------------
+
+    def _step(self, stream: Stream) -> None:
+        outlet, feed = stream.outlet, self._feed
+        if outlet.gone or not self._admitted(stream) or not stream.live:
+            return
+        now_s = self._now_s()
+        if feed.complete and stream.owed is not None:
+            stream.live = False
+            stream.again.set()
+            return
+        if feed.complete and stream.blind:
+            stream.blind, stream.position = False, feed.head
+            self._say_state(stream, feed.read_to)
+        while not outlet.paused and stream.position < feed.head:
+            written = self._written(stream)
+            if written is None:
+                self._drop(stream)
+                return
+            if written:
+                outlet.push(written)
+                stream.written_s = now_s
+        if not outlet.paused:
+            stream.paused_s = None
+            if now_s - stream.written_s >= KEEP_ALIVE_S:
+                stream.written_s = now_s
+                moved = event_stream.moved(feed.read_to) if feed.complete else b""
+                outlet.push(moved + event_stream.KEEP_ALIVE)
+            return
+        stream.paused_s = now_s if stream.paused_s is None else stream.paused_s
+        if feed.head - stream.position > BEHIND_MAX or now_s - stream.paused_s > STALLED_S:
+            self._drop(stream)
+
+    def _written(self, stream: Stream) -> bytes | None:
+        """The next entries as this stream gets them; None if they are gone. Streams of one filter share them."""
+        start = stream.position
+        end = min(start + AT_ONCE, self._feed.head)
+        key = (stream.which, start, end, stream.joined)
+        shared = (stream.which, start, end)
+        found = self._frames.get(shared)
+        if found is None:
+            found = self._frames.get(key)
+        if found is None:
+            entries = self._feed.since(start)
+            if entries is None:
+                return None
+            entries = entries[: end - start]
+            missing = self._missing() if any(told.event is None for told in entries) else []
+            frames = [event_stream.frame(told, stream.which, joined=stream.joined, missing=missing) for told in entries]
+            found = b"".join(frames)
+            for_all = all(told.early is None for told in entries)
+            self._frames[shared if for_all else key] = found
+        stream.position = end
+        return found
+
+    def _admitted(self, stream: Stream) -> bool:
+        """Whether its credential is still good; where that must be looked at, it gets nothing until then."""
+        if self._gate is None:
+            return True
+        if stream.check is not None:
+            return False
+        principal = self._gate.known(stream.credential or b"")
+        if principal is None:
+            stream.check = asyncio.ensure_future(self._look_again(stream, self._gate))
+            return False
+        if principal != stream.principal:
+            self._end(stream, Last("forbidden", _CHANGED, resume=True))
+            return False
+        return True
+
+    async def _look_again(self, stream: Stream, gate: Gate) -> None:
+        try:
+            await gate.authenticate(stream.credential or b"")
+        except AuthError as error:
+            self._end(stream, Last(error.code, str(error), resume=error.code == "token_expired"))
+        except QueueError:
+            self._end(stream, Last("store_unavailable", _UNCHECKED, resume=True))
+        stream.check = None
+
+    def _drop(self, stream: Stream) -> None:
+        self.dropped += 1
+        stream.outlet.finish(event_stream.last("dropped", Last("too_slow", _SLOW, resume=True)))
+
+    @staticmethod
+    def _end(stream: Stream, word: Last) -> None:
+        stream.outlet.finish(event_stream.last("end", word))
+
+
+def missing_nodes(observer: Observer) -> Callable[[], list[str]]:
+    """Whose events a node lacks while the store is away: those of all others."""
+
+    def missing() -> list[str]:
+        election = observer.election()
+        return [member.id for member in election.members if member.id != election.node_id]
+
+    return missing
