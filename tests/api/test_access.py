@@ -50,6 +50,8 @@ def filled(path: str) -> str:
         path.replace("{id}", "0199a4b2-6c1e-7000-8000-3f1f0c9d2b7a")
         .replace("{name}", "nobody")
         .replace("{code}", "forbidden")
+        # Who may have the stream is told that this is no place; its answer would not end.
+        .replace("/stream", "/stream?after=nowhere")
     )
 
 
