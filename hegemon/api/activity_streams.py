@@ -8,7 +8,8 @@ is a place in the feed's log; nothing is kept for it but what its connection has
 | begins with Last-Event-ID or `after` | what lies behind that place, all of it and once, then what happens |
 | begins without | what happens from now on; the first frame says which place that is |
 | begins further back than the log reaches | pages from the store first, as fast as its client reads them |
-| has a client that does not read | it gets no more; beyond BEHIND_MAX entries or STALLED_S it is dropped |
+| has a client that reads nothing for STALLED_S | it is dropped |
+| has a client that is BEHIND_MAX entries behind for BEHIND_S | it is dropped |
 | is dropped | `event: dropped` behind what was written, and the end; it may come back and misses nothing |
 | hears nothing for KEEP_ALIVE_S | a comment, with the place up to which it has heard all |
 | lives while the store is away | `event: state`; the node's own events without a place; the rest afterwards |
@@ -39,12 +40,13 @@ from hegemon.cluster.ports import ActivityFeed, ActivityFilter, Observer
 from hegemon.queue.errors import QueueError, StoreUnavailable
 
 BEHIND_MAX: Final = 256
+BEHIND_S: Final = 15.0
 STALLED_S: Final = 15.0
 KEEP_ALIVE_S: Final = 15.0
 FAREWELL_S: Final = 0.5
 # Entries in one write: with what the connection holds back it is all that a stream ever holds.
-AT_ONCE: Final = 64
-PAGE: Final = 100
+AT_ONCE: Final = 32
+PAGE: Final = 32
 # So many streams in one turn of the loop: others are to be heard in between.
 SERVED: Final = 64
 # Of all clients of a node that went away, not all at once.
@@ -57,7 +59,8 @@ _UNCHECKED: Final = "the credential cannot be checked now, since a store does no
 
 
 class Stream:
-    """One client. `position` is the number of the entry that it gets next; while it is not `live` it catches up."""
+    """One client. `position` is the number of the entry that it gets next. While it is `live` it keeps up, and each
+    turn writes to it; else its own task does, as fast as its client reads."""
 
     def __init__(self, outlet: Outlet, which: ActivityFilter, principal: Principal, credential: bytes | None) -> None:
         self.outlet, self.which, self.principal, self.credential = outlet, which, principal, credential
@@ -71,7 +74,9 @@ class Stream:
         # What it was told of the store; None before the first word.
         self.complete: bool | None = None
         self.written_s = 0.0
-        self.paused_s: float | None = None
+        # Since when: its client has yet to read before it gets more; it is too far behind.
+        self.waits_s: float | None = None
+        self.behind_s: float | None = None
         self.check: asyncio.Task[None] | None = None
 
 
@@ -150,16 +155,21 @@ class ActivityStreams:
     # -- catching up ---------------------------------------------------------------------------------------------------
 
     async def _follow(self, stream: Stream, after: int | None, left: asyncio.Future[None]) -> None:
+        joined = False
         while not left.done():
-            await self._catch_up(stream, after)
+            if not joined:
+                await self._join(stream, after)
+            await self._run_up(stream)
             again = asyncio.ensure_future(stream.again.wait())
             either: set[asyncio.Future[Any]] = {left, again}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             again.cancel()
             stream.again.clear()
-            after, stream.owed = stream.owed, None
+            joined = not (stream.owed is not None and self._feed.complete)
+            if not joined:
+                after, stream.owed = stream.owed, None
 
-    async def _catch_up(self, stream: Stream, after: int | None) -> None:
+    async def _join(self, stream: Stream, after: int | None) -> None:
         """Bring it to where the log goes on for it, or as far as it can be brought now."""
         feed = self._feed
         if feed.read_to is None or (after is not None and after > feed.read_to):
@@ -167,43 +177,57 @@ class ActivityStreams:
         if after is None or (feed.read_to is not None and feed.complete and after > feed.read_to):
             # From now on. A place beyond the newest is one of another store.
             stream.blind = feed.read_to is None
-            self._go_live(stream, feed.head, feed.read_to)
+            self._enter(stream, feed.head, feed.read_to)
             return
         self._say_state(stream, after)
         while not stream.outlet.gone:
             number = None if after > (feed.read_to or 0) else feed.find(after)
             if number is not None:
-                self._go_live(stream, number, after)
+                self._enter(stream, number, after)
                 return
             try:
-                found = await self._page(stream, after)
+                after = max(after, await self._page(stream, after))
             except StoreUnavailable:
                 stream.owed = after
-                self._go_live(stream, feed.head, None)
+                self._enter(stream, feed.head, None)
                 return
-            except TimeoutError:
-                self._drop(stream)
-                return
-            after = max(after, found)
             if after > (feed.read_to or 0):
                 await feed.look()
 
     async def _page(self, stream: Stream, after: int) -> int:
-        """One page from the store, written; where the next one begins. StoreUnavailable, TimeoutError."""
+        """One page from the store, written; where the next one begins. StoreUnavailable."""
         if not self._feed.complete:
             raise StoreUnavailable("MongoDB", "it is away")
         page = await self._feed.page(stream.which, limit=PAGE, after=after)
-        frames = [event_stream.happened(event, event.place) for event in page.events]
-        async with asyncio.timeout(STALLED_S):
-            await stream.outlet.write(b"".join(frames))
-        stream.written_s = self._now_s()
+        await self._write(stream, b"".join([event_stream.happened(event, event.place) for event in page.events]))
         return page.following or 0
 
-    def _go_live(self, stream: Stream, number: int, place: int | None) -> None:
+    async def _run_up(self, stream: Stream) -> None:
+        """What the log has for it, as fast as its client reads; then it is live."""
+        while stream.position < self._feed.head and not stream.outlet.gone:
+            written = self._written(stream)
+            if written is None:
+                self._drop(stream)
+                return
+            await self._write(stream, written)
+        stream.live, stream.behind_s = True, None
+
+    async def _write(self, stream: Stream, piece: bytes) -> None:
+        """Once the client has read what was written before, and if its credential is still good then."""
+        outlet = stream.outlet
+        stream.waits_s = self._now_s()
+        await outlet.ready()
+        stream.waits_s = None
+        while not self._admitted(stream) and not outlet.gone:
+            if stream.check is not None:
+                await asyncio.wait({stream.check})
+        if piece:
+            outlet.push(piece)
+            stream.written_s = self._now_s()
+
+    def _enter(self, stream: Stream, number: int, place: int | None) -> None:
         stream.position = stream.joined = number
-        stream.live = True
         self._say_state(stream, place)
-        self._step(stream)
 
     def _say_state(self, stream: Stream, place: int | None) -> None:
         """At the beginning, and when it is another one than was said."""
@@ -212,38 +236,43 @@ class ActivityStreams:
             stream.complete = complete
             stream.outlet.push(event_stream.state(complete=complete, missing=self._missing(), place=place))
 
+    def _too_slow(self, stream: Stream) -> bool:
+        """Whether its client has read nothing for too long, or is too far behind for too long."""
+        now_s = self._now_s()
+        if self._feed.head - stream.position <= BEHIND_MAX:
+            stream.behind_s = None
+        elif stream.behind_s is None:
+            stream.behind_s = now_s
+        waited_s = 0.0 if stream.waits_s is None else now_s - stream.waits_s
+        return waited_s > STALLED_S or (stream.behind_s is not None and now_s - stream.behind_s > BEHIND_S)
+
     # -- live ----------------------------------------------------------------------------------------------------------
 
     def _step(self, stream: Stream) -> None:
         outlet, feed = stream.outlet, self._feed
-        if outlet.gone or not self._admitted(stream) or not stream.live:
+        if outlet.gone or not self._admitted(stream):
             return
-        now_s = self._now_s()
-        if feed.complete and stream.owed is not None:
-            stream.live = False
-            stream.again.set()
+        if not stream.live:
+            if self._too_slow(stream):
+                self._drop(stream)
             return
         if feed.complete and stream.blind:
             stream.blind, stream.position = False, feed.head
             self._say_state(stream, feed.read_to)
-        while not outlet.paused and stream.position < feed.head:
-            written = self._written(stream)
-            if written is None:
-                self._drop(stream)
-                return
-            if written:
-                outlet.push(written)
-                stream.written_s = now_s
-        if not outlet.paused:
-            stream.paused_s = None
-            if now_s - stream.written_s >= KEEP_ALIVE_S:
-                stream.written_s = now_s
-                moved = event_stream.moved(feed.read_to) if feed.complete else b""
-                outlet.push(moved + event_stream.KEEP_ALIVE)
+        lacks = feed.head - stream.position
+        if (lacks and outlet.paused) or lacks > AT_ONCE or (feed.complete and stream.owed is not None):
+            # Its own task goes on, which waits for its client.
+            stream.live = False
+            stream.again.set()
             return
-        stream.paused_s = now_s if stream.paused_s is None else stream.paused_s
-        if feed.head - stream.position > BEHIND_MAX or now_s - stream.paused_s > STALLED_S:
-            self._drop(stream)
+        now_s = self._now_s()
+        if lacks and (written := self._written(stream)):
+            outlet.push(written)
+            stream.written_s = now_s
+        elif now_s - stream.written_s >= KEEP_ALIVE_S and not outlet.paused:
+            moved = event_stream.moved(feed.read_to) if feed.complete else b""
+            outlet.push(moved + event_stream.KEEP_ALIVE)
+            stream.written_s = now_s
 
     def _written(self, stream: Stream) -> bytes | None:
         """The next entries as this stream gets them; None if they are gone. Streams of one filter share them."""

@@ -15,8 +15,9 @@ from hegemon.api.call import SLOT
 from hegemon.api.reply import Header, Reply
 
 # Of an answer that goes on and on, so much waits for the peer before its writer is told.
-HELD_BYTES: Final = 16_384
-LINGER_S: Final = 5.0
+HELD_BYTES: Final = 8192
+# How long a peer may take to read the last of it.
+LINGER_S: Final = 30.0
 
 
 def written(reply: Reply, identity: str, more: Iterable[Header], *, close: bool) -> bytes:
@@ -141,11 +142,10 @@ class Outlet:
         if piece and not self.gone:
             self._exchange.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
-    async def write(self, piece: bytes) -> None:
-        """Write a piece once the peer has read the ones before."""
+    async def ready(self) -> None:
+        """Return once the peer has read what was written, or is gone."""
         if self.paused and not self.gone:
             await self._exchange.flow.drain()
-        self.push(piece)
 
     def finish(self, piece: bytes, linger_s: float | None = None) -> None:
         """Write the last piece and close: whoever has not read it within `linger_s` (LINGER_S) seconds is cut."""
@@ -156,3 +156,5 @@ class Outlet:
         loop = asyncio.get_running_loop()
         loop.call_later(LINGER_S if linger_s is None else linger_s, exchange.transport.abort)
         exchange.conclude(b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece))
+        # Whoever waits for the peer waits in vain.
+        exchange.flow.resume_writing()

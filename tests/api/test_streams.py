@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -206,33 +207,65 @@ class Slow:
         return reading
 
 
-async def test_a_slow_client_is_dropped_with_a_word_and_comes_back_without_a_loss(
+SLOW = 20
+
+
+async def test_slow_clients_are_dropped_with_a_word_and_come_back_without_a_loss(
     raw: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Who stands still would be dropped for that, too; here it is for what waits.
-    monkeypatch.setattr(activity_streams, "STALLED_S", 10 * PATIENCE_S)
     monkeypatch.setattr("hegemon.api.exchange.LINGER_S", 10 * PATIENCE_S)
-    told = 0
-    slow = Slow(raw, "0")
-    await slow.begin()
-    await wait_until(lambda: raw.streams.open == 1)
+    now_s = time.monotonic()
+    monkeypatch.setattr(raw.streams, "_now_s", lambda: now_s)
+    slow, told = [Slow(raw, "0") for _ in range(SLOW)], 0
+    for one in slow:
+        await one.begin()
+    await wait_until(lambda: raw.streams.open == SLOW)
     async with listening(raw.server.url) as quick:
-        for _ in range(200):
-            if raw.streams.dropped:
-                break
+        while sum(stream.waits_s is not None for stream in raw.streams._streams) < SLOW and told < 20_000:
             for _ in range(100):
                 raw.node.happen("office.lost", "warning", reason="x" * 400)
                 told += 1
             await quick.told(told)
-        assert raw.streams.dropped == 1
+        # The quick one waits for nothing: however long that takes, it is none of them.
+        await wait_until(lambda: any(stream.live for stream in raw.streams._streams))
+        assert raw.streams.dropped == 0
+        now_s += activity_streams.STALLED_S + 1
         await wait_until(lambda: raw.streams.open == 1)
-        read = await slow.read()
-        assert read.last_word["code"] == "too_slow"
-        assert read.last_word["resume"] is True
-        assert 0 < len(read.events) < told
+        assert raw.streams.dropped == SLOW
+        raw.node.happen("office.vacated", epoch=1)
+        await quick.told(told + 1)
+        for one in slow:
+            read = await one.read()
+            assert read.last_word["code"] == "too_slow"
+            assert read.last_word["resume"] is True
+            assert read.events == ids(1, len(read.events))
         async with listening(raw.server.url, after=read.last_id) as again:
-            await again.until(lambda: len(again.events) == told - len(read.events))
-            assert read.events + again.events == quick.events == ids(1, told)
+            await again.told(told + 1 - len(read.events))
+            assert read.events + again.events == quick.events == ids(1, told + 1)
+
+
+async def test_a_client_that_falls_further_and_further_behind_is_dropped_although_it_reads(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(raw.streams, "_now_s", lambda: now_s)
+    slow = Slow(raw, "0")
+    await slow.begin()
+    await wait_until(lambda: raw.streams.open == 1)
+    (stream,) = raw.streams._streams
+    told = 0
+    while raw.node.feed.head - stream.position <= activity_streams.BEHIND_MAX and told < 20_000:
+        for _ in range(100):
+            raw.node.happen("office.lost", "warning", reason="x" * 400)
+        told += 100
+        await wait_until(lambda told=told: raw.node.feed.read_to == told)  # type: ignore[misc]
+    await wait_until(lambda: stream.behind_s is not None)
+    # It reads a little, now and then.
+    monkeypatch.setattr(activity_streams, "STALLED_S", 10 * PATIENCE_S)
+    assert raw.streams.dropped == 0
+    now_s += activity_streams.BEHIND_S + 1
+    await wait_until(lambda: raw.streams.dropped == 1)
+    assert (await slow.read()).last_word["code"] == "too_slow"
 
 
 async def test_one_stream_too_many_is_turned_away_until_another_one_ends() -> None:

@@ -15,12 +15,13 @@ export class Problem extends Error {
 /** No answer came: the node is gone, or the way to it. */
 export class Unreachable extends Error {}
 
-/** Ask the node. `path` is below /api/v1, or absolute from "//": "//auth/me". Returns what came, parsed; null for no body.
- * Throws Problem, Unreachable, LoggedOut; what `signal` aborts throws as ever. */
-export async function ask(method, path, {body, query, headers, signal, timeout = 15_000, open = false} = {}) {
+/** Ask the node. `path` is below /api/v1, or absolute from "//": "//auth/me". Returns what came, parsed; null for no body; of
+ * a `stream` its bytes as they come. `timeout` 0: none. Throws Problem, Unreachable, LoggedOut; what `signal` aborts throws as ever. */
+export async function ask(method, path, {body, query, headers, signal, timeout = 15_000, open = false, stream = false} = {}) {
   const address = path.startsWith('//') ? path.slice(1) : V1 + path;
   const answer = await send(method, address + search(query), body, headers, signal, timeout, open);
   hearDate(answer.headers.get('date'));
+  if (stream && answer.ok) return answer.body;
   const isJson = /json/.test(answer.headers.get('content-type') ?? '');
   const found = answer.status === 204 ? null : isJson ? await read(answer) : await answer.text();
   if (answer.ok) return found;
@@ -33,17 +34,17 @@ export async function ask(method, path, {body, query, headers, signal, timeout =
 
 async function send(method, address, body, headers, signal, timeout, open) {
   const credential = open ? {} : await session.credential();
-  const limit = AbortSignal.timeout(timeout);
+  const limit = timeout ? AbortSignal.timeout(timeout) : null;
   try {
     return await fetch(address, {
       method, credentials: 'omit', cache: 'no-store', redirect: 'error',
       headers: {...credential, ...(body === undefined ? {} : {'content-type': 'application/json'}), ...headers},
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      signal: signal && limit ? AbortSignal.any([signal, limit]) : signal ?? limit,
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Unreachable(limit.aborted ? `no answer within ${timeout / 1000} s` : 'the node cannot be reached');
+    throw new Unreachable(limit?.aborted ? `no answer within ${timeout / 1000} s` : 'the node cannot be reached');
   }
 }
 

@@ -3,6 +3,7 @@
 import {Problem, may, meet} from './api.js';
 import * as cluster from './cluster.js';
 import {fill, h} from './dom.js';
+import * as feed from './feed.js';
 import {complain, problem, toast} from './feedback.js';
 import * as figures from './figures.js';
 import {tick} from './format.js';
@@ -96,7 +97,7 @@ async function enter() {
     if (!(error instanceof Problem)) setTimeout(() => { if (!around) enter(); }, 3000);
     return;
   }
-  services = [cluster.start(), figures.start()];
+  services = [cluster.start(), figures.start(), feed.start()];
   around = frame(PAGES, STATIC);
   fill(root, around.node);
   if (enter.before) open();

@@ -5,6 +5,7 @@ import {now} from './format.js';
 import {onConnection, watch} from './live.js';
 
 const EVERY = 1000;
+const CALM = 2000;
 const SEEN_MAX = 100;
 
 /** The last answer of /election, the changes that this page saw itself (newest last), and since when nobody leads. */
@@ -45,7 +46,7 @@ function compare(before, after) {
 /** Begin to watch, for as long as somebody is logged in. Returns how to stop. */
 export function start() {
   if (!may('read')) return () => {};
-  const stop = watch('/election', {every: EVERY}, (election) => {
+  const stop = watch('/election', {every: EVERY, calm: CALM}, (election) => {
     const before = cluster.election;
     cluster.election = election;
     if (before && before.node_id === election.node_id) compare(before, election);

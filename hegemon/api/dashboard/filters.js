@@ -4,7 +4,14 @@ import {setQuery} from './router.js';
 
 const SETTLE = 300;
 
-/** One text filter. `suggest()` gives a promise of words to choose from. */
+/** What jobs have been seen with, to choose from: the API lists neither queues nor tags. */
+export const met = {queues: new Set(), tags: new Set()};
+
+export function remember(jobs) {
+  for (const {queue, tags} of jobs) for (const [all, some] of [[met.queues, [queue]], [met.tags, tags]]) for (const one of some) if (all.size < 500) all.add(one);
+}
+
+/** One text filter. `suggest()` gives words to choose from, or a promise of them, each time it is asked. */
 export function textFilter(name, label, query, {suggest, width} = {}) {
   const words = suggest && h('datalist', {id: `words-${name}`});
   const input = h('input', {type: 'search', 'aria-label': label, placeholder: label, value: query[name] ?? '', autocomplete: 'off', spellcheck: 'false', list: words ? `words-${name}` : null});
@@ -12,7 +19,9 @@ export function textFilter(name, label, query, {suggest, width} = {}) {
   const apply = () => { clearTimeout(timer); setQuery({[name]: input.value.trim(), cursor: ''}, {replace: true}); };
   input.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(apply, SETTLE); });
   input.addEventListener('keydown', (event) => { if (event.key === 'Enter') apply(); });
-  suggest?.().then((found) => fill(words, found.map((word) => h('option', {value: word}))), () => {});
+  input.addEventListener('focus', async () => {
+    try { if (words) fill(words, [...new Set(await suggest())].sort().map((word) => h('option', {value: word}))); } catch { /* then without */ }
+  });
   return {
     node: h('div', {class: 'field-inline', style: width ? {width} : null}, input, words),
     show(now) { if (document.activeElement !== input) input.value = now[name] ?? ''; },

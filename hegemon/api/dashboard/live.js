@@ -1,7 +1,7 @@
-// Everything live comes through here: pages watch a path, and are told what it holds, when the node is lost, and when it
-// is back. Today each path is asked for again and again: once for all who watch it, never twice at a time, less often
-// while answers are slow, not at all in a hidden tab, and with growing pauses while the node does not answer. A stream of
-// events would take the place of `Poll` behind the same `watch`.
+// Everything that is asked for again and again comes through here: pages watch a path, and are told what it holds, when the
+// node is lost, and when it is back. Each path is asked for once for all who watch it, never twice at a time, less often
+// while answers are slow, not at all in a hidden tab, with growing pauses while the node does not answer, and at once when
+// the stream of events (`feed`) says that something has happened to it.
 import {Problem, Unreachable, get, search} from './api.js';
 import {LoggedOut} from './session.js';
 
@@ -10,8 +10,9 @@ const PAUSES = [500, 1000, 2000, 4000, 8000, 15_000];
 
 const polls = new Map();
 const listeners = new Set();
-/** What is known of the connection: `state` is live, lost, paused or connecting; `since` when that began. */
-export const connection = {state: 'connecting', since: Date.now(), tries: 0, next: 0, reason: ''};
+/** What is known of the connection: `state` is live, lost, paused or connecting; `since` when that began. `streaming`: what
+ * happens is told at once. */
+export const connection = {state: 'connecting', since: Date.now(), tries: 0, next: 0, reason: '', streaming: false};
 let probing = 0;
 
 export function onConnection(listener) {
@@ -29,13 +30,20 @@ function become(state, reason = '') {
 
 class Poll {
   constructor(name, path, query) {
-    Object.assign(this, {name, path, query, watchers: new Set(), data: undefined, error: null, timer: 0, running: null, took: 0});
+    Object.assign(this, {name, path, query, watchers: new Set(), data: undefined, error: null, timer: 0, running: null, stale: false, asked: 0, took: 0});
   }
 
   /** How long until the next question: a node that answers slowly is asked less often. */
   get pause() {
-    const wanted = Math.min(...[...this.watchers].map((watcher) => watcher.every));
+    const wanted = Math.min(...[...this.watchers].map(({every, calm}) => (connection.streaming && calm) || every));
     return Math.max(wanted, 3 * this.took, this.error?.retryAfter ? this.error.retryAfter * 1000 : 0);
+  }
+
+  /** Ask before it is time: now, or after what is under way, whose answer may be older than what has happened. */
+  soon() {
+    if (this.running) { this.stale = true; return; }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask(), Math.max(0, this.asked + Math.max(500, this.pause / 4) - performance.now()));
   }
 
   async ask() {
@@ -43,7 +51,8 @@ class Poll {
     if (this.running || !this.watchers.size || document.hidden || connection.state === 'lost') return;
     const stop = new AbortController();
     this.running = stop;
-    const began = performance.now();
+    this.stale = false;
+    const began = this.asked = performance.now();
     try {
       const query = typeof this.query === 'function' ? this.query() : this.query;
       this.data = await get(this.path, query, {signal: stop.signal, timeout: TIMEOUT});
@@ -62,6 +71,7 @@ class Poll {
     }
     for (const watcher of [...this.watchers]) this.tell(watcher);
     if (connection.state !== 'lost' && this.watchers.size) this.timer = setTimeout(() => this.ask(), this.pause);
+    if (this.stale) this.soon();
   }
 
   tell(watcher) {
@@ -79,13 +89,13 @@ class Poll {
   }
 }
 
-/** Be told what `path` holds, now and every `every` milliseconds: told(data), failed(error). Returns how to stop. A `query`
- * that is a function is asked each time, so that a question can go on where the answer before ended. */
-export function watch(path, {query, every = 2000}, told, failed) {
+/** Be told what `path` holds, now and every `every` milliseconds (`calm`, while the stream of events tells of changes):
+ * told(data), failed(error). Returns how to stop. A `query` that is a function is asked each time, so that a question can go on where the answer before ended. */
+export function watch(path, {query, every = 2000, calm}, told, failed) {
   const name = typeof query === 'function' ? query : path + search(query);
   let poll = polls.get(name);
   if (!poll) polls.set(name, (poll = new Poll(name, path, query)));
-  const watcher = {every, told, failed};
+  const watcher = {every, calm, told, failed};
   poll.watchers.add(watcher);
   poll.tell(watcher);
   poll.ask();
@@ -96,6 +106,11 @@ export function watch(path, {query, every = 2000}, told, failed) {
 
 /** Ask for everything anew, now: after something was changed. */
 export const refresh = () => Promise.all([...polls.values()].map((poll) => poll.ask()));
+
+/** Ask anew for what lies below these paths: something has happened to it. */
+export function touch(paths) {
+  for (const poll of polls.values()) if (paths.some((path) => poll.path.startsWith(path))) poll.soon();
+}
 
 function lost(error) {
   if (connection.state === 'lost') return;

@@ -3,6 +3,7 @@ import {logout, may, me} from './api.js';
 import {onCluster, others} from './cluster.js';
 import {fill, h, icon, say} from './dom.js';
 import {dialog} from './feedback.js';
+import {feed, onFeed} from './feed.js';
 import {onFigures} from './figures.js';
 import {count} from './format.js';
 import {connection, onConnection, probe} from './live.js';
@@ -62,14 +63,16 @@ export function frame(pages, staticBase) {
       }
     }),
     onConnection(() => showConnection()),
+    onFeed(() => showConnection()),
   ];
   const turning = setInterval(showConnection, 1000);
 
   function showConnection() {
     const {state, next, reason, since} = connection;
-    light.className = `live is-${state}`;
-    const words = {live: 'Live', connecting: 'Connecting', paused: 'Paused', lost: 'Lost'}[state];
-    say(light.lastChild, words);
+    const late = state === 'live' && feed.state === 'lost';
+    light.className = `live is-${late ? 'late' : state}`;
+    say(light.lastChild, late ? 'Stream lost' : {live: 'Live', connecting: 'Connecting', paused: 'Paused', lost: 'Lost'}[state]);
+    light.title = late ? `${feed.reason}. What happens is asked for every few seconds until the stream is back.` : '';
     lost.hidden = state !== 'lost';
     if (state !== 'lost') return;
     const wait = Math.max(0, Math.ceil((next - Date.now()) / 1000));

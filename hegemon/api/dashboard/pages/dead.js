@@ -3,7 +3,7 @@ import {get, may, post} from '../api.js';
 import {fill, h, icon} from '../dom.js';
 import {complain, confirm, problem, toast} from '../feedback.js';
 import {matching, onFigures} from '../figures.js';
-import {textFilter} from '../filters.js';
+import {met, remember, textFilter} from '../filters.js';
 import {count, millis, plural, tail, when} from '../format.js';
 import {list} from '../list.js';
 import {href, jobAddress, setQuery} from '../router.js';
@@ -31,7 +31,7 @@ export function group(jobs) {
 const WAYS = {requeue: {verb: 'Requeue', does: 'put back', means: 'They run again with fresh tries.'}, purge: {verb: 'Purge', does: 'removed', danger: true, means: 'They are removed for good.'}};
 
 export function show({content, query, onQuery, onLeave, alive}) {
-  const filters = [textFilter('type', 'Type', query, {suggest: knownTypes}), textFilter('queue', 'Queue', query)];
+  const filters = [textFilter('type', 'Type', query, {suggest: knownTypes}), textFilter('queue', 'Queue', query, {suggest: () => met.queues})];
   const bar = h('div', {class: 'bar'}), wrong = h('div'), note = h('span', {class: 'note grow'}), detail = h('div');
   const table = list({
     caption: 'Dead letters by error', key: (one) => one.name, open: true, sign: (one) => `${one.jobs.length}|${one.latest}|${query.group === one.name}`,
@@ -92,6 +92,7 @@ export function show({content, query, onQuery, onLeave, alive}) {
       do {
         const found = await get('/dead', {type: query.type, queue: query.queue, limit: PER_PAGE, cursor});
         jobs.push(...found.jobs);
+        remember(found.jobs);
         cursor = found.next_cursor;
       } while (cursor && ++page < PAGES);
     } catch (error) {

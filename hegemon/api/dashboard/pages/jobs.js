@@ -4,7 +4,7 @@ import {ACTS, act, actOnMatching, applies} from '../bulk.js';
 import {fill, h, icon} from '../dom.js';
 import {problem} from '../feedback.js';
 import {onFigures} from '../figures.js';
-import {textFilter} from '../filters.js';
+import {met, remember, textFilter} from '../filters.js';
 import {millis, now, plural, short, span, status, tail, when} from '../format.js';
 import {list} from '../list.js';
 import {href, jobAddress, setQuery} from '../router.js';
@@ -36,8 +36,8 @@ export const jobSign = (job) => `${job.status}|${job.updated_at}|${job.history.l
 export function show({content, query, watch, onLeave, onQuery}) {
   const filters = [
     textFilter('type', 'Type', query, {suggest: knownTypes}),
-    textFilter('queue', 'Queue', query),
-    textFilter('tag', 'Tag', query),
+    textFilter('queue', 'Queue', query, {suggest: () => met.queues}),
+    textFilter('tag', 'Tag', query, {suggest: () => met.tags}),
   ];
   const tabs = h('nav', {class: 'tabs grow', 'aria-label': 'States'});
   const wrong = h('div');
@@ -91,6 +91,7 @@ export function show({content, query, watch, onLeave, onQuery}) {
     rows = [];
     stop = watch('/jobs', {query: {...wanted(), limit: PAGE, cursor: query.cursor}, every: 2000}, (page) => {
       rows = page.jobs;
+      remember(rows);
       fill(wrong);
       for (const id of [...table.selected]) if (!rows.some((job) => job.id === id)) table.selected.delete(id);
       table.update(rows);

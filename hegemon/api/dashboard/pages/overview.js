@@ -2,6 +2,7 @@
 import {lineChart} from '../charts.js';
 import {cluster, onCluster} from '../cluster.js';
 import {fill, h, icon, say} from '../dom.js';
+import {follow} from '../feed.js';
 import {WINDOW, onFigures, watchLatencies} from '../figures.js';
 import {count, now, plural, rate, short, span} from '../format.js';
 import {connection} from '../live.js';
@@ -83,12 +84,12 @@ export function show({content, onLeave}) {
   function showHistory() {
     if (cluster.election && !history.contains(document.activeElement)) {
       const place = history.querySelector('.changes')?.scrollTop ?? 0;
-      fill(history, timeline(cluster.election.last_changes, cluster.seen));
+      fill(history, timeline(offices, cluster.election.last_changes, cluster.seen));
       history.querySelector('.changes').scrollTop = place;
     }
   }
 
-  let latest = {rates: []};
+  let latest = {rates: []}, offices = [];
   onLeave(onFigures((figures) => {
     latest = figures;
     showCluster();
@@ -120,6 +121,7 @@ export function show({content, onLeave}) {
   const turning = setInterval(() => { showHistory(); if (!cluster.election?.leader_id) showCluster(); }, 10_000);
   onLeave(() => clearInterval(turning));
   onLeave(watchLatencies());
+  onLeave(follow({kind: 'office.'}, ({events}) => { offices = events; showHistory(); }));
 }
 
 /** Failures of the minute before each point. */
