@@ -45,8 +45,8 @@ STALLED_S: Final = 15.0
 KEEP_ALIVE_S: Final = 15.0
 FAREWELL_S: Final = 0.5
 # Entries in one write: with what the connection holds back it is all that a stream ever holds.
-AT_ONCE: Final = 32
-PAGE: Final = 32
+AT_ONCE: Final = 16
+PAGE: Final = 100
 # So many streams in one turn of the loop: others are to be heard in between.
 SERVED: Final = 64
 # Of all clients of a node that went away, not all at once.
@@ -199,7 +199,9 @@ class ActivityStreams:
         if not self._feed.complete:
             raise StoreUnavailable("MongoDB", "it is away")
         page = await self._feed.page(stream.which, limit=PAGE, after=after)
-        await self._write(stream, b"".join([event_stream.happened(event, event.place) for event in page.events]))
+        for begin in range(0, len(page.events), AT_ONCE):
+            some = page.events[begin : begin + AT_ONCE]
+            await self._write(stream, b"".join([event_stream.happened(event, event.place) for event in some]))
         return page.following or 0
 
     async def _run_up(self, stream: Stream) -> None:

@@ -15,9 +15,9 @@ from hegemon.api.call import SLOT
 from hegemon.api.reply import Header, Reply
 
 # Of an answer that goes on and on, so much waits for the peer before its writer is told.
-HELD_BYTES: Final = 8192
+HELD_BYTES: Final = 4096
 # How long a peer may take to read the last of it.
-LINGER_S: Final = 30.0
+LINGER_S: Final = 60.0
 
 
 def written(reply: Reply, identity: str, more: Iterable[Header], *, close: bool) -> bytes:

@@ -61,8 +61,10 @@ _ALWAYS: Final[tuple[Header, ...]] = (
 )
 _INDENT: Final = re.compile(rb"^[ \t]+", re.MULTILINE)
 _LINE_COMMENT: Final = re.compile(rb"^//.*$", re.MULTILINE)
-# Where neither a text nor a regular expression can be, spaces beside these mean nothing.
-_PLAIN_LINE: Final = re.compile(rb"^[^'\"`/\n]+$", re.MULTILINE)
+# Where neither a text with places to fill nor a regular expression can be, spaces beside these mean nothing: outside of
+# texts.
+_PLAIN_LINE: Final = re.compile(rb"^[^`/\n]+$", re.MULTILINE)
+_TEXT: Final = re.compile(rb"""('(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")""")
 _SPACE: Final = re.compile(rb" *([{};,]|=>|===|&&|\|\||(?<= )=(?= )|:(?= )) *")
 _BLOCK_COMMENT: Final = re.compile(rb"^/\*.*?\*/$", re.MULTILINE | re.DOTALL)
 _FOR_GOOD: Final = b"public, max-age=31536000, immutable"
@@ -99,8 +101,15 @@ def lean(name: str, body: bytes) -> bytes:
     if not name.endswith((".css", ".js")):
         return body
     body = _LINE_COMMENT.sub(b"", _INDENT.sub(b"", body))
-    body = _PLAIN_LINE.sub(lambda line: _SPACE.sub(rb"\1", line[0]), body)
+    body = _PLAIN_LINE.sub(_squeezed, body)
     return _BLOCK_COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), body)
+
+
+def _squeezed(line: re.Match[bytes]) -> bytes:
+    parts = _TEXT.split(line[0])
+    # The texts stand between the others.
+    parts[::2] = [_SPACE.sub(rb"\1", part) for part in parts[::2]]
+    return b"".join(parts)
 
 
 @cache

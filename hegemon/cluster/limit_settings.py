@@ -162,7 +162,7 @@ class LimitSettings(Group):
     max_activity_streams: Annotated[int, Whole(0, 100_000)] = Field(
         default=1024,
         description="Streams of events at once; more get 503 with Retry-After. Each is a connection, too, and holds "
-        "up to 32 KiB while its client reads slowly. 0: none; the dashboard then asks again and again.",
+        "up to 16 KiB while its client reads slowly. 0: none; the dashboard then asks again and again.",
     )
     max_header_size: Annotated[int, Size(_KIB, _MIB)] = Field(
         default=32 * _KIB,

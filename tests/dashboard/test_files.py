@@ -50,8 +50,10 @@ def test_all_of_it_together_is_lighter_than_150_kb() -> None:
 def test_what_is_left_out_of_a_script_changes_nothing_but_its_weight() -> None:
     source = (
         b"// why\nconst a = `b = c`;\n  /* one\n   * two */\n  a({b: 1, c}, (d) => e === 2 && f);\n  g ? h : 'i, j';\n"
+        b"k = 'it\\'s; x' + \"y = 'z, \" + 1;\nl = /a, 'b/ + 'c';\n"
     )
-    left = b"\nconst a = `b = c`;\n\n\na({b:1,c},(d)=>e===2&&f);\ng ? h : 'i, j';\n"
+    left = b"\nconst a = `b = c`;\n\n\na({b:1,c},(d)=>e===2&&f);\ng ? h:'i, j';\n"
+    left += b"k='it\\'s; x' + \"y = 'z, \" + 1;\nl = /a, 'b/ + 'c';\n"
     assert lean("x.js", source) == left
     assert lean("x.svg", source) == source
     for path in [*DASHBOARD.rglob("*.js"), *DASHBOARD.rglob("*.css")]:

@@ -2,7 +2,7 @@
 turns in one run; what memory they take; and whether each that is dropped is told so.
 
 `./dev soak tests/soak/test_streams.py` prints each drain. STREAMS=1000, STREAM_ROUNDS=3 of either kind, each of
-STREAM_S=70 seconds in drains of STREAM_JOBS=20000; STREAM_RAW=FILE keeps the figures.
+STREAM_S=75 seconds in drains of STREAM_JOBS=20000; STREAM_RAW=FILE keeps the figures.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ pytestmark = pytest.mark.soak
 
 STREAMS: Final = int(os.environ.get("STREAMS", "1000"))
 ROUNDS: Final = int(os.environ.get("STREAM_ROUNDS", "3"))
-ROUND_S: Final = float(os.environ.get("STREAM_S", "70"))
+ROUND_S: Final = float(os.environ.get("STREAM_S", "75"))
 JOBS: Final = int(os.environ.get("STREAM_JOBS", "20000"))
 RAW: Final = os.environ.get("STREAM_RAW")
 BATCH: Final = 1000
 DRAIN_S: Final = 150.0
 # Of a batch: what fails is told one by one, up to ten a second.
 FAILING: Final = 10
-# A stream holds 8 KiB that wait for its client, one write of at most 32 entries, and its tasks.
-MEMORY_MIB: Final = 150
+# A stream holds 4 KiB that wait for its client, one write of at most 16 entries, and its tasks.
+MEMORY_MIB: Final = 100
+# Drains beside a change of sides: a store that fills, and a machine that others use, make all of them slower by and by.
+BESIDE: Final = 5
 
 
 class Drain(msgspec.Struct, frozen=True):
@@ -50,9 +52,8 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Streamed(msgspec.Struct, frozen=True):
-    """All rounds. `ratio` is that of the medians; `grown_mib` what the control process had more with the streams;
-    `seen` what the clients saw: statuses, and how their streams ended;
-    who reads nothing at all is cut in the end."""
+    """All rounds. `ratio` is that of the medians of the drains beside each change of sides; `grown_mib` what the
+    control process had more with the streams; `seen` what the clients saw: statuses, and how their streams ended."""
 
     streams: int
     rounds: list[Drain]
@@ -124,7 +125,7 @@ async def test_a_thousand_slow_streams_take_nothing_from_the_jobs_and_are_told_w
     redis_server: RedisServer, mongo_server: MongoServer, cluster_id: str, database: str, say: Say
 ) -> None:
     stores = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.uri, "MONGODB_DATABASE": database}
-    async with node({**stores, "CLUSTER_ID": cluster_id, "HANDLERS": "examples.jobs"}) as process:
+    async with node({**stores, "CLUSTER_ID": cluster_id, "WORKER_PROCESSES": "2"}) as process:
         await drain(process, 0)  # to warm up
         rounds: list[Drain] = []
         seen: dict[str, int] = {}
@@ -139,20 +140,25 @@ async def test_a_thousand_slow_streams_take_nothing_from_the_jobs_and_are_told_w
         record(ROOT / RAW, "streams", found)
     assert found.seen.get("200", 0) >= STREAMS * ROUNDS, found
     assert found.dropped >= STREAMS // 2, found
-    assert found.seen.get("no word", 0) + found.seen.get("cut while it read", 0) == 0, found
+    # Who has read nothing for WRITE_TIMEOUT may be cut before it gets to the word.
+    assert found.seen.get("no word while it read", 0) + found.seen.get("cut while it read", 0) == 0, found
     assert found.grown_mib < MEMORY_MIB, found
     assert found.ratio > 0.9, found
 
 
 def summary(rounds: list[Drain], seen: dict[str, int]) -> Streamed:
     """What all rounds came to."""
-    rates = {some: [one.jobs_per_s for one in rounds if bool(one.streams) is some] for some in (True, False)}
-    sizes = {some: [one.control_mib for one in rounds if bool(one.streams) is some] for some in (True, False)}
+    beside: dict[bool, list[float]] = {True: [], False: []}
+    for at in range(1, len(rounds)):
+        if rounds[at].streams != rounds[at - 1].streams:
+            for one in rounds[max(0, at - BESIDE) : at + BESIDE]:
+                beside[bool(one.streams)].append(one.jobs_per_s)
+    with_them = max(one.control_mib for one in rounds if one.streams)
     return Streamed(
         streams=STREAMS,
         rounds=rounds,
-        ratio=statistics.median(rates[True]) / statistics.median(rates[False]),
-        grown_mib=max(sizes[True]) - min(sizes[False]),
+        ratio=statistics.median(beside[True]) / statistics.median(beside[False]),
+        grown_mib=with_them - rounds[0].control_mib,
         dropped=seen.get("dropped", 0),
         seen=seen,
     )
