@@ -16,7 +16,7 @@ HOST = "mongodb:27017"
 REPLICA_SET = "rs0"
 USER = "hegemon"
 DATABASE = "hegemon"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 # MongoDB's error codes, from its error_codes.yml.
 ALREADY_INITIALIZED = 23
 USER_EXISTS = 51003

@@ -4,6 +4,7 @@ together.
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Final
 
@@ -33,7 +34,7 @@ class HttpFrontend:
         self._servers: list[ApiServer] = []
         self.streams: ActivityStreams | None = None
         scheme = "https" if self.tls else "http"
-        self.url = f"{scheme}://{settings.server.server_host}:{settings.server.server_port}"
+        self.url = self._advertised(f"{scheme}://{settings.server.server_host}:{settings.server.server_port}")
 
     async def start(
         self,
@@ -66,11 +67,20 @@ class HttpFrontend:
         api = ApiServer(app, host=server.server_host, port=server.server_port, tls=self.tls, limits=limits)
         await api.start()
         self._servers.append(api)
-        self.url = api.url
+        self.url = self._advertised(api.url)
         if metrics is not None and server.metrics_port:
             only_metrics = ApiServer(metrics_app(metrics), host=server.server_host, port=server.metrics_port)
             await only_metrics.start()
             self._servers.append(only_metrics)
+
+    def _advertised(self, listens: str) -> str:
+        """What others are told: nobody reaches a wildcard."""
+        given = self._settings.server.server_advertise
+        if given is not None:
+            return given.rstrip("/")
+        host = self._settings.server.server_host
+        wildcard = {"0.0.0.0": "0.0.0.0", "::": "[::]"}.get(host)  # noqa: S104 - read, not bound
+        return listens.replace(wildcard, socket.gethostname(), 1) if wildcard else listens
 
     @property
     def certificate_ends_s(self) -> float | None:

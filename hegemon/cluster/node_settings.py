@@ -49,6 +49,12 @@ class ServerSettings(Group):
     server_port: Annotated[int, Whole(1, 65535)] = Field(
         default=8080, description="The TCP port of the API. It must differ from METRICS_PORT."
     )
+    server_advertise: Annotated[str | None, Url(("https", "http"))] = Field(
+        default=None,
+        description="Where callers reach this node's API, as the cluster's other nodes and `hegemon cluster` are told: "
+        "needed where it is not what the node itself listens on, as behind a proxy or a published port of a container. "
+        "Unset: SERVER_HOST and SERVER_PORT, with this host's name in place of a wildcard.",
+    )
     max_request_size: Annotated[int, Size(_KIB, _GIB)] = Field(
         default=16 * _MIB,
         description="The largest request body; a larger one gets 413. Each request in flight may take that much "

@@ -20,7 +20,8 @@ def provisioned(kind, key):
     """All entries of one kind of provisioning file; a broken file is an error, as it is to Grafana."""
     found = []
     for file in sorted((PROVISIONING / kind).glob("*.y*ml")):
-        found += yaml.safe_load(file.read_text()).get(key) or []
+        # Grafana takes $NAME and ${NAME} from its environment.
+        found += yaml.safe_load(os.path.expandvars(file.read_text())).get(key) or []
     return found
 
 
