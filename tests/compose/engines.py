@@ -68,7 +68,9 @@ class Engine(ABC):
 
     def compose(self, algorithm: str, *command: str, check: bool = True) -> str:
         """`docker compose -f compose.ALGORITHM.yml COMMAND`, or podman-compose's."""
-        return self.machine.run(*self.composer, "-f", f"/lab/repo/compose/compose.{algorithm}.yml", *command, check=check)
+        return self.machine.run(
+            *self.composer, "-f", f"/lab/repo/compose/compose.{algorithm}.yml", *command, check=check
+        )
 
     @abstractmethod
     def up(self, algorithm: str, *more: str) -> None:

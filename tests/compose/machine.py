@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +27,16 @@ HERE: Final = Path(__file__).resolve().parent
 LAB: Final = Path(os.environ.get("COMPOSE_LAB") or ROOT / ".venv" / "compose-lab")
 SUITE: Final = "trixie"
 PYTHON: Final = "3.13"
+# fmt: off
 ENGINE_PACKAGES: Final = (
-    "aardvark-dns ca-certificates docker-buildx docker-cli docker-compose docker.io iproute2 iptables netavark "
-    "nftables podman podman-compose procps runc tini"
-).split()
+    "aardvark-dns", "ca-certificates", "docker-buildx", "docker-cli", "docker-compose", "docker.io", "iproute2",
+    "iptables", "netavark", "nftables", "podman", "podman-compose", "procps", "runc", "tini",
+)
 IMAGE_PACKAGES: Final = (
-    "ca-certificates libcurl4t64 procps prometheus python3 python3-pymongo python3-venv python3-yaml valkey-server wget"
-).split()
+    "ca-certificates", "libcurl4t64", "procps", "prometheus", "python3", "python3-pymongo", "python3-venv",
+    "python3-yaml", "valkey-server", "wget",
+)
+# fmt: on
 PATIENCE_S: Final = 900.0
 _PLATFORMS: Final = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
@@ -64,13 +67,12 @@ def build() -> None:
     _once(shared / "wheels", "wheels", "".join(lock.read_text() for lock in locks), lambda place: _wheels(place, locks))
 
 
-def _once(place: Path, what: str, content: str, make: object) -> None:
+def _once(place: Path, what: str, content: str, make: Callable[[Path], None]) -> None:
     stamp = LAB / f"{place.name}.stamp"
     wanted = f"{SUITE} {PYTHON} {content}"
     if place.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
-    print(f"compose lab: {what} ({place})", flush=True)
-    assert callable(make)
+    print(f"compose lab: {what} ({place})", flush=True)  # noqa: T201 - ./dev shows it to whoever waits
     made = place.with_name(f"{place.name}.new")
     for old in (made, place):
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)

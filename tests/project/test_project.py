@@ -64,9 +64,9 @@ def test_the_lock_covers_what_the_project_asks_for() -> None:
 def test_help_lists_exactly_the_verbs_that_dev_has(tmp_path: Path) -> None:
     result = dev("help", cwd=tmp_path)
     assert result.returncode == 0
-    listed = set(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  ([a-z-]+) ", result.stdout, re.MULTILINE))
     cases = (ROOT / "dev").read_text().partition("case $verb in")[2]
-    handled = set(re.findall(r"^([a-z]+)(?: \|.*)?\)$", cases, re.MULTILINE))
+    handled = set(re.findall(r"^([a-z-]+)(?: \|.*)?\)$", cases, re.MULTILINE))
     assert listed == handled >= {"up", "test", "lint", "bench", "soak", "lock", "help"}
 
 

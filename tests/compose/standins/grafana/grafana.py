@@ -9,6 +9,7 @@ import json
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,26 +17,25 @@ PROVISIONING = Path("/etc/grafana/provisioning")
 DATA = Path("/var/lib/grafana")
 
 
-def provisioned(kind, key):
+def provisioned(kind: str, key: str) -> list[Any]:
     """All entries of one kind of provisioning file; a broken file is an error, as it is to Grafana."""
-    found = []
+    found: list[Any] = []
     for file in sorted((PROVISIONING / kind).glob("*.y*ml")):
         # Grafana takes $NAME and ${NAME} from its environment.
         found += yaml.safe_load(os.path.expandvars(file.read_text())).get(key) or []
     return found
 
 
-def dashboards():
+def dashboards() -> list[Any]:
     """The dashboards under the paths that the providers name."""
-    found = []
+    found: list[Any] = []
     for provider in provisioned("dashboards", "providers"):
-        for file in sorted(Path(provider["options"]["path"]).rglob("*.json")):
-            found.append(json.loads(file.read_text()))
+        found += [json.loads(file.read_text()) for file in sorted(Path(provider["options"]["path"]).rglob("*.json"))]
     return found
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         if self.path == "/api/health":
             return self.answer(200, {"database": "ok"})
         user, password = os.environ["GF_SECURITY_ADMIN_USER"], os.environ["GF_SECURITY_ADMIN_PASSWORD"]
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, {"dashboard": each})
         return self.answer(404, {"message": "Not found"})
 
-    def answer(self, status, body):
+    def answer(self, status: int, body: Any) -> None:
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -59,11 +59,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         """Said by nobody."""
 
 
 if __name__ == "__main__":
     (DATA / "grafana.db").touch()  # its volume must be its own
-    provisioned("datasources", "datasources"), dashboards()
+    # What is broken is said at the start, as Grafana does.
+    provisioned("datasources", "datasources")
+    dashboards()
     ThreadingHTTPServer(("", 3000), Handler).serve_forever()
