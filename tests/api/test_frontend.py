@@ -1,5 +1,6 @@
 """What a node tells the others about where its API is reached."""
 
+import secrets
 import socket
 
 import pytest
@@ -9,7 +10,7 @@ from hegemon.cluster.settings import load
 
 
 def url(**environ: str) -> str:
-    secured = {"AUTH_ENABLED": "true", "JWT_SECRET": "0123456789abcdef" * 4, "TRUSTED_PROXIES": "10.0.0.1"}
+    secured = {"AUTH_ENABLED": "true", "JWT_SECRET": secrets.token_hex(32), "TRUSTED_PROXIES": "10.0.0.1"}
     return HttpFrontend(load({**secured, **environ}, env_file=None)).url
 
 

@@ -12,7 +12,7 @@ NAMES = {setting.name for setting in all_settings()}
 
 # The contract, by hand: what an operator may rely on, apart from how the code comes to it.
 DEFAULTS = {
-    "SERVER_HOST": "127.0.0.1", "SERVER_PORT": "8080", "MAX_REQUEST_SIZE": "16MiB",
+    "SERVER_HOST": "127.0.0.1", "SERVER_PORT": "8080", "SERVER_ADVERTISE": "", "MAX_REQUEST_SIZE": "16MiB",
     "METRICS_ENABLED": "true", "METRICS_PORT": "9090", "AUTH_ENABLED": "false", "JWT_SECRET": "",
     "JWT_SECRET_OTHER": "", "JWT_PRIVATE_KEY_FILE": "", "JWT_PUBLIC_KEY_FILES": "", "JWT_ISSUER_URL": "",
     "JWT_JWKS_URL": "", "JWT_AUDIENCE": "", "JWT_ROLE_CLAIM": "role", "ACCESS_TOKEN_TTL": "10m",

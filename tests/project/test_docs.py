@@ -77,9 +77,9 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> No
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_every_verb_of_dev_that_is_named_exists(document: Path) -> None:
     usage = subprocess.run([ROOT / "dev", "help"], capture_output=True, text=True, check=True).stdout
-    verbs = set(re.findall(r"^  ([a-z]+) ", usage, re.MULTILINE))
+    verbs = set(re.findall(r"^  ([a-z-]+) ", usage, re.MULTILINE))
     for code in code_of(document.read_text(encoding="utf-8")):
-        for verb in re.findall(r"(?:^|[\s`])\./dev ([a-z]+)", code):
+        for verb in re.findall(r"(?:^|[\s`])\./dev ([a-z-]+)", code):
             assert verb in verbs, f"{relative(document)}: ./dev {verb}"
 
 
@@ -104,6 +104,7 @@ def test_every_module_that_is_to_be_run_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_every_setting_and_constant_that_is_named_is_one_of_the_code(document: Path) -> None:
     sources = [ROOT / ".env.example", ROOT / "dev", *(ROOT / "examples").glob("*.py"), ROOT / "tests" / "conftest.py"]
+    sources += [ROOT / "compose" / name for name in ("services.yml", "Dockerfile", "init")]
     sources += [path for suffix in ("*.py", "*.lua") for path in (ROOT / "hegemon").rglob(suffix)]
     known = set(VARIABLE.findall("\n".join(source.read_text(encoding="utf-8") for source in sources)))
     unknown = set(VARIABLE.findall(document.read_text(encoding="utf-8"))) - known - FOREIGN

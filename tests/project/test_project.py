@@ -76,7 +76,9 @@ def test_an_unknown_verb_is_refused_with_the_help_text(tmp_path: Path) -> None:
     assert "usage: ./dev VERB" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["dev", ".ci/run", "scripts/monitor.sh", "scripts/test-algorithms.sh"])
+@pytest.mark.parametrize(
+    "script", ["dev", ".ci/run", "scripts/monitor.sh", "scripts/test-algorithms.sh", "compose/init"]
+)
 def test_the_scripts_are_executable(script: str) -> None:
     assert (ROOT / script).stat().st_mode & 0o111
 
