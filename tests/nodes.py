@@ -111,6 +111,10 @@ class NodeProcess:
         """Everything that this node wrote so far, over all its starts."""
         return self._log.read_text() if self._log.exists() else ""
 
+    def environment_file(self) -> Path:
+        """The .env that it reads, which is not there unless a test writes it."""
+        return self._directory / ".env"
+
     def spawn(self, **more: str) -> None:
         """Start the process without waiting for it; `more` is environment for this start alone."""
         with self._log.open("ab") as log:

@@ -87,6 +87,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("POST", "/api/v1/tokens"): ADMINS,
         ("DELETE", "/api/v1/tokens/{id}"): ADMINS,
         # what only admins see
+        ("GET", "/api/v1/logs"): ADMINS,
         ("GET", "/api/v1/audit"): ADMINS,
         ("GET", "/api/v1/audit/verification"): ADMINS,
         ("GET", "/api/v1/config"): ADMINS,

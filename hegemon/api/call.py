@@ -15,6 +15,8 @@ import msgspec
 from hegemon.api.problems import ApiError, from_decode_error
 from hegemon.api.reply import Header
 from hegemon.auth.roles import ANONYMOUS, Principal
+from hegemon.queue.provenance import Provenance
+from hegemon.tracing.context import trace_context, trace_id
 
 Scope = Any  # what starlette.types has: MutableMapping[str, Any]; spelled out nowhere in ASGI itself
 T = TypeVar("T")
@@ -42,7 +44,8 @@ class Call:
     """A request. `body_bytes_max` bounds what is ever held of its body.
 
     `headers`: by name in lower case; several of one name are joined by commas (RFC 9110, 5.2). `request_id`: the
-    caller's X-Request-ID if it is a plain word of at most 64 characters, else a new one of 64 random bits. The pipeline
+    caller's X-Request-ID if it is a plain word of at most 64 characters, else the trace id of its traceparent, else a
+    new one of 64 random bits. The pipeline
     of `Resource` sets `address` (whose request this is, as text) and `principal` before a handler sees them.
     `reply_headers` go out with whatever is answered, and so do those of the limit that was asked last. `noted` is for
     the audit: what a handler says about its work.
@@ -93,6 +96,13 @@ class Call:
     def note(self, **details: Any) -> None:
         """Say something for the audit's entry of this request: `target`, and small details without secrets."""
         self.noted = {**(self.noted or {}), **details}
+
+    def provenance(self) -> Provenance:
+        """What the jobs of this request are found by in logs and traces."""
+        parent = self.headers.get(b"traceparent")
+        if parent is None:
+            return Provenance(self.request_id)
+        return Provenance(self.request_id, trace_context(parent.decode("latin-1"), self.header(b"tracestate")))
 
     def path_value(self, name: str) -> str:
         """What stood in the path for `{name}`."""
@@ -223,6 +233,10 @@ def join_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's X-Request-ID if it is a plain word of at most 64 characters, else a new one of 64 random bits."""
+    """The caller's X-Request-ID if it is a plain word of at most 64 characters, else the trace id of its traceparent,
+    else a new one of 64 random bits."""
     given = headers.get(b"x-request-id")
-    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode()
+    traced = headers.get(b"traceparent")
+    return (trace_id(traced.decode("latin-1")) if traced is not None else None) or os.urandom(8).hex()

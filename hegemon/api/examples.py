@@ -50,6 +50,8 @@ JOB: Final[dict[str, Any]] = {
     "tags": [],
     "idempotency_key": None,
     "scope": "anonymous",
+    "request_id": "9f86d081884c7d65",
+    "traceparent": None,
     "node": None,
     "scheduled_at": None,
     "expires_at": None,

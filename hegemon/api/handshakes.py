@@ -12,10 +12,11 @@ show a connection to nobody until its handshake has ended. A peer that never end
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Final
+
+import structlog
 
 from hegemon.api import connections
 from hegemon.api.connections import Crowd, HttpConnection
@@ -30,7 +31,7 @@ AT_ONCE: Final = 64
 # Out of files or memory: until others have closed theirs.
 PAUSE_S: Final = 1.0
 
-_log = logging.getLogger("hegemon.api")
+log = structlog.get_logger(__name__)
 
 
 class TlsListener:
@@ -76,7 +77,7 @@ class TlsListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                _log.warning("no connection can be accepted just now: %s", error)
+                log.warning("connections_not_accepted", reason=str(error))
                 self._loop.remove_reader(self._listener)
                 self._pause = self._loop.call_later(PAUSE_S, self._listen)
                 return

@@ -33,6 +33,12 @@ class NewJobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _NEW_JOB: Final = msgspec.json.Decoder(NewJob)
 _NEW_JOBS: Final = msgspec.json.Decoder(NewJobs)
+_SUBMISSION: Final = (
+    parameters.IDEMPOTENCY_KEY,
+    parameters.REQUEST_ID,
+    parameters.TRACEPARENT,
+    parameters.TRACESTATE,
+)
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _LIST_PARAMETERS: Final = frozenset({"status", "type", "queue", "tag", "limit", "cursor"})
 
@@ -43,7 +49,7 @@ async def submit(node: Node, call: Call) -> Reply:
     key = parameters.idempotency_key(call)
     job = await call.json(_NEW_JOB, code="invalid_job")
     may_submit(call, job.queue)
-    submitted = await node.jobs.submit(job, scope=principal(call), idempotency_key=key)
+    submitted = await node.jobs.submit(job, scope=principal(call), idempotency_key=key, provenance=call.provenance())
     body = encode(Accepted(submitted.id, await _status(node, job, submitted)))
     location = (b"location", f"{JOBS}/{submitted.id}".encode())
     if submitted.created:
@@ -68,7 +74,9 @@ async def submit_batch(node: Node, call: Call) -> Reply:
     batch = await call.json(_NEW_JOBS, code="invalid_job")
     for place, job in enumerate(batch.jobs):
         may_submit(call, job.queue, f"jobs[{place}].queue")
-    submitted = await node.jobs.submit_batch(batch.jobs, scope=principal(call), idempotency_key=key)
+    submitted = await node.jobs.submit_batch(
+        batch.jobs, scope=principal(call), idempotency_key=key, provenance=call.provenance()
+    )
     body = encode(AcceptedBatch(submitted.ids))
     return Reply(201, body) if submitted.created else Reply(200, body, headers=(REPLAYED,))
 
@@ -184,7 +192,7 @@ OPERATIONS: Final = (
             ),
         ),
         "Answered once the job is durable: from then on it survives the crash of any process.",
-        (parameters.IDEMPOTENCY_KEY,),
+        _SUBMISSION,
         (*_SUBMIT_PROBLEMS, *_KEY_PROBLEMS),
         NewJob,
         SUBMISSIONS,
@@ -208,7 +216,7 @@ OPERATIONS: Final = (
         ),
         "One wrong job refuses the batch; `field` says which, as `jobs[3].priority`. The key stands for the whole "
         "batch and is kept as long as its first job.",
-        parameters=(parameters.IDEMPOTENCY_KEY,),
+        parameters=_SUBMISSION,
         problems=(*_SUBMIT_PROBLEMS, *_KEY_PROBLEMS, "batch_too_large"),
         body=NewJobs,
         body_examples=BATCH,

@@ -87,6 +87,29 @@ IDEMPOTENCY_KEY: Final = Parameter(
     "header",
 )
 
+REQUEST_ID: Final = Parameter(
+    "X-Request-ID",
+    "A name for this request, 1 to 64 of letters, digits, _ . -: it stands in the answer, in log lines and with the "
+    "jobs. Without it, or with anything else in it, the trace id of `traceparent`, or a new one.",
+    {"type": "string"},
+    "9f86d081884c7d65",
+    "header",
+)
+TRACEPARENT: Final = Parameter(
+    "traceparent",
+    "The caller's trace (W3C Trace Context). It goes with the job to its handler. One that is malformed is ignored.",
+    {"type": "string"},
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "header",
+)
+TRACESTATE: Final = Parameter(
+    "tracestate",
+    "What goes with `traceparent` (W3C Trace Context), at most 512 characters.",
+    {"type": "string"},
+    "vendor=opaque",
+    "header",
+)
+
 
 def status(query: Mapping[str, str]) -> str | None:
     """`status`, one of the states' names."""

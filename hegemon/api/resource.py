@@ -17,11 +17,12 @@ What is limited before a request is whole (connections, heads, bodies, slow clie
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import structlog
 
 from hegemon.api.access import Access
 from hegemon.api.addresses import NO_PROXIES, Proxies
@@ -34,6 +35,7 @@ from hegemon.api.security_headers import STRICT_TRANSPORT
 from hegemon.auth.errors import AuthError
 from hegemon.auth.roles import Principal, Role
 from hegemon.cluster.ports import Jobs, Metrics, Observer
+from hegemon.log_context import REQUEST
 from hegemon.measures import HTTP, HTTP_TIME, Meter, Meters
 from hegemon.queue.errors import QueueError, StoreUnavailable
 
@@ -44,7 +46,7 @@ STRANGER: Final = Principal("stranger", Role.VIEWER, frozenset())
 CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="hegemon"')
 
 _READS: Final = frozenset({"GET", "HEAD"})
-_log = logging.getLogger("hegemon.api")
+log = structlog.get_logger(__name__)
 
 
 class Gate(Protocol):
@@ -141,6 +143,8 @@ class Resource:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         call = Call(scope, receive, self._node.request_bytes_max)
         began = time.monotonic()
+        # A request has a task of its own, whose context ends with it.
+        REQUEST.set(call.request_id)
         try:
             reply = await self._reply(call)
         except ClientGone:
@@ -297,7 +301,7 @@ def refusal(call: Call, error: ApiError | QueueError | AuthError) -> Reply:
 def log_failure(call: Call, error: Exception) -> None:
     """To the log with its traceback, under the id that the caller was given."""
     method, path = call.scope["method"], call.scope["path"]
-    _log.error("%s %r failed, request id %s", method, path, call.request_id, exc_info=error)
+    log.error("request_failed", method=method, path=path, request_id=call.request_id, exc_info=error)
 
 
 async def respond(call: Call, reply: Reply, send: Any) -> None:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
+import structlog
 import uvicorn
 
 from hegemon.api.connections import Crowd, HttpConnection
@@ -23,7 +23,7 @@ from hegemon.cluster.ports import Metrics
 
 BACKLOG: Final = 2048
 _SWEEP_EVERY_S: Final = 1.0
-_log = logging.getLogger("hegemon.api")
+log = structlog.get_logger(__name__)
 
 
 class PortUnavailable(OSError):
@@ -84,7 +84,7 @@ class ApiServer:
         asked = self._limits.max_connections
         self.crowd.connections_max = room = room_for(asked)
         if room < asked:
-            _log.warning("MAX_CONNECTIONS is %d, but the limit of open files leaves room for %d", asked, room)
+            log.warning("connections_bounded", asked=asked, room=room, reason="the limit of open files (ulimit -n)")
         listener = await self._listen()
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name=f"http {self.host}:{self.port}")

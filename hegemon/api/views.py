@@ -29,7 +29,8 @@ class AttemptView(msgspec.Struct, frozen=True, omit_defaults=True):
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job. Times are RFC 3339 in UTC with milliseconds; `timeout` is seconds; `priority` is 0 to 10, 10 first.
 
-    `max_retries` and `timeout` are null where the job leaves them to its type or the cluster.
+    `max_retries` and `timeout` are null where the job leaves them to its type or the cluster. `request_id` and
+    `traceparent` (W3C) are those of its submission.
     """
 
     id: str
@@ -49,6 +50,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     idempotency_key: str | None
     scope: str
+    request_id: str | None
+    traceparent: str | None
     node: str | None
     scheduled_at: str | None
     expires_at: str | None
@@ -222,6 +225,8 @@ def job_view(job: Job) -> JobView:
         tags=job.tags,
         idempotency_key=job.idempotency_key,
         scope=job.scope,
+        request_id=job.request_id,
+        traceparent=job.traceparent,
         node=job.node,
         scheduled_at=moment_or_none(job.scheduled_at),
         expires_at=moment_or_none(job.expires_at),

@@ -12,7 +12,22 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 from typer.main import get_command
 
-from hegemon.cli import audit, cert, cluster, dead, election, events, exits, jobs, key, login, monitoring, top, user
+from hegemon.cli import (
+    audit,
+    cert,
+    cluster,
+    dead,
+    election,
+    events,
+    exits,
+    jobs,
+    key,
+    login,
+    logs,
+    monitoring,
+    top,
+    user,
+)
 from hegemon.cli.exits import ExitCode, Stop
 from hegemon.cli.output import note
 from hegemon.cli.session import DEFAULT_URL, GlobalOptions, asked
@@ -41,6 +56,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.command()(events.events)
 app.command()(top.top)
+app.command()(logs.logs)
 app.command()(key.token)
 app.command()(login.login)
 app.command()(login.logout)
@@ -78,6 +94,15 @@ def options(
             "--token", metavar="TOKEN", envvar="HEGEMON_TOKEN", help="A token or an API key, in place of a login."
         ),
     ] = None,
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            "--request-id",
+            metavar="ID",
+            envvar="HEGEMON_REQUEST_ID",
+            help="A name for what is asked, in logs and with jobs. Default: a random one.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -87,7 +112,7 @@ def options(
     for name, file in (("HEGEMON_CA_FILE", ca_file), ("HEGEMON_CLIENT_CERT", client_cert)):
         if file is not None:
             os.environ[name] = file
-    ctx.obj = asked(GlobalOptions(url, token))
+    ctx.obj = asked(GlobalOptions(url, token, request_id))
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="[OPTIONS]")

@@ -82,6 +82,8 @@ def _facts(job: JobInfo) -> Iterable[tuple[str, Text]]:
         yield "tags", cell(", ".join(job.tags))
     if job.idempotency_key is not None:
         yield "key", cell(job.idempotency_key)
+    if job.request_id is not None:
+        yield "request", cell(job.request_id)
     if job.node is not None:
         yield "node", cell(job.node)
     for name in ("created_at", "scheduled_at", "started_at", "completed_at", "expires_at"):

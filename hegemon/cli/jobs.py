@@ -69,7 +69,14 @@ def submit(
             note(f"Waiting for {accepted.id}.")
         _wait(ctx, accepted.id, None, output)
     elif output is Output.JSON:
-        emit_json({"id": accepted.id, "status": accepted.status, "replayed": accepted.replayed})
+        emit_json(
+            {
+                "id": accepted.id,
+                "status": accepted.status,
+                "replayed": accepted.replayed,
+                "request_id": accepted.request_id,
+            }
+        )
     else:
         emit_line(accepted.id)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
@@ -23,6 +24,12 @@ class Credentials(TypedDict):
     keeper: LoginFile
 
 
+class Tracked(TypedDict, total=False):
+    """Arguments of a client."""
+
+    request_id: Callable[[], str]
+
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -32,6 +39,7 @@ class GlobalOptions:
 
     url: str
     token: str | None = None
+    request_id: str | None = None
 
 
 # A command may ask several nodes, and where a client is made is far from where the options are.
@@ -65,6 +73,16 @@ def credentials(url: str) -> Credentials:
     return {"token": "" if weaker else asked.token, "keeper": LoginFile(url if weaker else asked.url)}
 
 
+def tracked(options: GlobalOptions) -> Tracked:
+    """The name that this command line gives to what it asks, if it does. ValueError when nodes would not take it."""
+    name = options.request_id
+    if name is None:
+        return {}
+    if re.fullmatch(r"[A-Za-z0-9_.\-]{1,64}", name) is None:
+        raise ValueError(f"a request id is 1 to 64 letters, digits, _ . -, not {name!r}")
+    return {"request_id": lambda: name}
+
+
 def wrong_option(error: ValueError) -> Stop:
     """What a client cannot be made with, and the options that said so."""
     text = str(error)
@@ -72,6 +90,8 @@ def wrong_option(error: ValueError) -> Stop:
         return usage(f"{text}. See --ca-file and --client-cert (HEGEMON_CA_FILE, HEGEMON_CLIENT_CERT).")
     if "token" in text:
         return usage(f"{text}. See --token (HEGEMON_TOKEN, HEGEMON_API_KEY).")
+    if "request id" in text:
+        return usage(f"{text}. See --request-id (HEGEMON_REQUEST_ID).")
     return usage(f"{text}. Set it with --url or HEGEMON_URL.")
 
 
@@ -82,7 +102,7 @@ def connect(ctx: typer.Context) -> Iterator[Client]:
 
     options = ctx.find_object(GlobalOptions) or GlobalOptions(DEFAULT_URL)
     try:
-        client = Client(options.url, **credentials(options.url))
+        client = Client(options.url, **credentials(options.url), **tracked(options))
     except ValueError as error:
         raise wrong_option(error) from error
     with client:

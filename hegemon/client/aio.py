@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from hegemon.client import calls, credentials, transport
+from hegemon.client import calls, credentials, tracking, transport
 from hegemon.client.calls import Call, Page, Reply, SubmitOptions
 from hegemon.client.credentials import Credentials, Keeper, TokenPair
 from hegemon.client.errors import ApiError, WaitTimeout
@@ -55,9 +55,11 @@ class AsyncClient:
         token: str | None = None,
         api_key: str | None = None,
         keeper: Keeper | None = None,
+        request_id: tracking.RequestId = tracking.new_id,
     ) -> None:
         self._http = httpx.AsyncClient(**transport.setup(url, ca_file, client_cert))
         self._credentials = Credentials(token=token, api_key=api_key, keeper=keeper)
+        self._request_id = request_id
         self._timeout = timeout
         self._retry_for = retry_for
         self._rng = random.Random()
@@ -216,7 +218,8 @@ class AsyncClient:
             return True
 
     async def _send(self, call: Call[T], shown: str | None) -> T:
-        headers = self._credentials.headers(call, shown)
+        tracked = tracking.headers(self._request_id)
+        headers = {**tracked, **self._credentials.headers(call, shown)}
         retrying = Retrying(call, limit_s=self._retry_for, now=time.monotonic(), rng=self._rng)
         while True:
             outcome: Reply | Lost
@@ -228,7 +231,9 @@ class AsyncClient:
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
             elif isinstance(outcome, Lost):
-                raise transport.unreachable(call, outcome, self._http.base_url, sent=retrying.uncertain)
+                raise transport.unreachable(
+                    call, outcome, self._http.base_url, sent=retrying.uncertain, request_id=tracked["x-request-id"]
+                )
             else:
                 return calls.finish(call, outcome, uncertain=retrying.uncertain)
 

@@ -186,10 +186,19 @@ def listing(name: str) -> Call[list[dict[str, Any]]]:
     return Call("GET", f"{API}/{name}", lambda reply: _object(reply)[name])
 
 
-def document(method: str, path: str, body: Any = None, *, match: str | None = None) -> Call[dict[str, Any]]:
+def document(
+    method: str, path: str, body: Any = None, *, match: str | None = None, params: Mapping[str, str] | None = None
+) -> Call[dict[str, Any]]:
     """Any other request with JSON in and a JSON object out; an empty answer is an empty object."""
     encoded = None if body is None else msgspec.json.encode(body)
-    return Call(method, path, lambda reply: _object(reply) if reply.body else {}, body=encoded, match=match)
+    return Call(
+        method,
+        path,
+        lambda reply: _object(reply) if reply.body else {},
+        params=params or {},
+        body=encoded,
+        match=match,
+    )
 
 
 def tagged(path: str) -> Call[tuple[dict[str, Any], str]]:
@@ -222,7 +231,9 @@ def problem(reply: Reply) -> ApiError:
         code = str(said.get("code") or code)
         detail = str(said.get("detail") or said.get("title") or detail)
         at = None if said.get("field") is None else str(said["field"])
-    return ApiError(reply.status, code, detail, field=at, retry_after=retry_after_s(reply))
+    error = ApiError(reply.status, code, detail, field=at, retry_after=retry_after_s(reply))
+    error.request_id = reply.headers.get("x-request-id")
+    return error
 
 
 def retry_after_s(reply: Reply) -> float | None:
@@ -299,4 +310,5 @@ def _read_job(reply: Reply) -> JobInfo:
 
 def _read_accepted(reply: Reply) -> Accepted:
     replayed = reply.headers.get("idempotency-replayed", "").lower() == "true"
-    return msgspec.convert({**_object(reply), "replayed": replayed}, Accepted)
+    request_id = reply.headers.get("x-request-id")
+    return msgspec.convert({**_object(reply), "replayed": replayed, "request_id": request_id}, Accepted)

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
 
 
 class ClientError(Exception):
-    """Root of everything that the client raises about an exchange. Wrong arguments are ValueError and TypeError."""
+    """Root of everything that the client raises about an exchange. Wrong arguments are ValueError and TypeError.
+
+    `request_id` names the request in the node's log, None where nothing was asked.
+    """
+
+    request_id: str | None = None
 
 
 class ApiError(ClientError):

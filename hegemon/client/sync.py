@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from hegemon.client import calls, credentials, transport
+from hegemon.client import calls, credentials, tracking, transport
 from hegemon.client.calls import Call, Page, Reply, SubmitOptions
 from hegemon.client.credentials import Credentials, Keeper, TokenPair
 from hegemon.client.errors import ApiError, WaitTimeout
@@ -34,6 +34,9 @@ class Client:
     A node with authentication wants a credential: `token`, or `api_key` (default: HEGEMON_TOKEN, else HEGEMON_API_KEY),
     or a `login`, which is renewed as long as the client is in use. `keeper` keeps the login beyond this client.
 
+    `request_id` names each exchange: 1 to 64 letters, digits, _ . -, found again in the nodes' logs, in errors and with
+    the jobs; by default a random one. A trace of OpenTelemetry that is current is passed on with it.
+
     All methods raise `ApiError` when the node refuses and `Unreachable` when it does not answer.
     """
 
@@ -48,9 +51,11 @@ class Client:
         token: str | None = None,
         api_key: str | None = None,
         keeper: Keeper | None = None,
+        request_id: tracking.RequestId = tracking.new_id,
     ) -> None:
         self._http = httpx.Client(**transport.setup(url, ca_file, client_cert))
         self._credentials = Credentials(token=token, api_key=api_key, keeper=keeper)
+        self._request_id = request_id
         self._timeout = timeout
         self._retry_for = retry_for
         self._rng = random.Random()
@@ -216,7 +221,8 @@ class Client:
             return True
 
     def _send(self, call: Call[T], shown: str | None) -> T:
-        headers = self._credentials.headers(call, shown)
+        tracked = tracking.headers(self._request_id)
+        headers = {**tracked, **self._credentials.headers(call, shown)}
         retrying = Retrying(call, limit_s=self._retry_for, now=time.monotonic(), rng=self._rng)
         while True:
             outcome: Reply | Lost
@@ -228,7 +234,9 @@ class Client:
             if pause_s is not None:
                 time.sleep(pause_s)
             elif isinstance(outcome, Lost):
-                raise transport.unreachable(call, outcome, self._http.base_url, sent=retrying.uncertain)
+                raise transport.unreachable(
+                    call, outcome, self._http.base_url, sent=retrying.uncertain, request_id=tracked["x-request-id"]
+                )
             else:
                 return calls.finish(call, outcome, uncertain=retrying.uncertain)
 

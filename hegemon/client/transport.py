@@ -89,9 +89,13 @@ def lost(error: httpx.RequestError) -> Lost:
     return Lost(reason, sent=not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)))
 
 
-def unreachable(call: Call[Any], outcome: Lost, base: httpx.URL, *, sent: bool) -> Unreachable:
+def unreachable(
+    call: Call[Any], outcome: Lost, base: httpx.URL, *, sent: bool, request_id: str | None = None
+) -> Unreachable:
     """The error to raise when the last try was lost."""
-    return Unreachable(str(base).rstrip("/"), outcome.reason, sent=sent, idempotency_key=call.key)
+    error = Unreachable(str(base).rstrip("/"), outcome.reason, sent=sent, idempotency_key=call.key)
+    error.request_id = request_id
+    return error
 
 
 def _is_loopback(host: str) -> bool:

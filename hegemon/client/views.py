@@ -51,6 +51,8 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str] = []
     idempotency_key: str | None = None
     scope: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
     node: str | None = None
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
@@ -70,11 +72,13 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's answer to a submission. `replayed`: its idempotency key was known, this is its job."""
+    """The node's answer to a submission. `replayed`: its idempotency key was known, this is its job.
+    `request_id`: of this request, by which logs know it."""
 
     id: str
     status: str
     replayed: bool = False
+    request_id: str | None = None
 
 
 def job_info(source: dict[str, Any]) -> JobInfo:

@@ -134,7 +134,7 @@ class Membership:
             self._end(refusal(self.me.id, where))
         elif node.incarnation not in self._later_twins:
             self._later_twins[node.incarnation] = where
-            log.error("node_id_used_twice", node=self.me.id, other=where)
+            log.error("node_id_used_twice", node=self.me.id, address=where)
 
     def _miss_twins(self, beats: Mapping[str, int]) -> None:
         """A later twin that has gone leaves us unheard: to the others we are an earlier life of it."""

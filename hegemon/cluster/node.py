@@ -23,27 +23,31 @@ from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.ports import Jobs, Metrics, Observer
 from hegemon.cluster.protection import Protection
-from hegemon.cluster.secret_texts import secret_texts
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.slices import payload_keys, retry_policy, worker_options
 from hegemon.cluster.supervisor import Supervisor, WorkerStartError
+from hegemon.cluster.tracing import TracingSettingsError, tracing
 from hegemon.cluster.twins import TwinError, process_place
 from hegemon.election.contract import Health
 from hegemon.events.bus import Events
 from hegemon.events.cluster import NodeReincarnated, NodeStarted, NodeStopped, NodeStopping
 from hegemon.measures import Meters
 from hegemon.monitoring.activity import NodeActivity
+from hegemon.monitoring.event_lines import log_event
 from hegemon.monitoring.heard import Heard
-from hegemon.monitoring.logs import configure
+from hegemon.monitoring.logs import flush
 from hegemon.monitoring.metrics import NodeMetrics, Sources
+from hegemon.monitoring.node_logs import node_logs
+from hegemon.queue.acceptance import Limits
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
 from hegemon.queue.ids import incarnation
 from hegemon.queue.job_types import JobTypeStore
 from hegemon.queue.jobs import Origin
 from hegemon.queue.sealing import Sealer
-from hegemon.queue.submit import Limits, Submitter
+from hegemon.queue.submit import Submitter
+from hegemon.tracing.ports import SubmissionTracer, untraced
 from hegemon.version import VERSION
 
 log = structlog.get_logger(__name__)
@@ -75,7 +79,7 @@ class Node:
     """One node. `run()` lives until `stop` is set; `started` is set when the API answers and a worker is open."""
 
     def __init__(self, settings: Settings, frontend: Frontend) -> None:
-        configure(settings.log.log_level, settings.log.log_format, secret_texts(settings))
+        self._logs = node_logs(settings)
         for warning in settings.warnings:
             log.warning("setting_unknown", hint=warning)
         self._settings = settings
@@ -87,6 +91,7 @@ class Node:
         self._events = Events(self._node, self._clock.now_ms)
         self._meters = Meters()
         self._heard = Heard(self._meters)
+        self._events.subscribe(log_event)
         self._pulse = Pulse()
         self._beat_now = asyncio.Event()
         self._woken = asyncio.Event()
@@ -94,8 +99,9 @@ class Node:
     async def run(self, stop: asyncio.Event) -> None:
         """Start, live, stop in order. Raises `StartError` with a sentence when it cannot start."""
         try:
+            self._tracing = tracing(self._settings)
             self._connect()
-        except (WrongStore, AuthSettingsError) as error:
+        except (WrongStore, AuthSettingsError, TracingSettingsError) as error:
             raise StartError(str(error)) from error
         try:
             await self._join()
@@ -105,6 +111,9 @@ class Node:
             raise StartError(str(error)) from error
         finally:
             await self._stores.close()
+            if self._tracing is not None:
+                self._tracing.close()
+            flush()
 
     # -- building ------------------------------------------------------------------------------------------------------
 
@@ -156,6 +165,9 @@ class Node:
         settings = self._settings
         queue, cluster, worker = settings.queue, settings.cluster, settings.worker
         sealer = Sealer.of(payload_keys(settings))
+        tracer: SubmissionTracer = untraced
+        if self._tracing is not None:
+            tracer = self._tracing.submitting
         self._submitter = Submitter(
             store=self._stores.jobs,
             queries=self._stores.queries,
@@ -189,6 +201,7 @@ class Node:
             emit=self._events.emit,
             described=self._types.told,
             meters=self._meters,
+            keep=self._logs.keep,
         )
         self._service = JobService(
             submitter=self._submitter,
@@ -200,6 +213,7 @@ class Node:
             redis_breaker=self._stores.redis_breaker,
             sealer=sealer,
             emit=self._events.emit,
+            tracer=tracer,
         )
         self._heartbeat = Heartbeat(
             index=self._stores.index,
@@ -241,6 +255,7 @@ class Node:
             activity=self._activity,
             types=self._types,
             figures=self._figures,
+            logs=self._logs,
         )
         self._metrics = NodeMetrics(
             Sources(

@@ -248,9 +248,31 @@ class LogSettings(Group):
 
     log_level: Annotated[LogLevel, Choice(get_args(LogLevel))] = Field(
         default="info",
-        description="The least severe messages that are logged. debug writes lines for every job and costs speed.",
+        description="The least severe messages that are logged. debug writes lines for every job, as far as "
+        "LOG_SAMPLING lets it, and costs speed.",
     )
     log_format: Annotated[LogFormat, Choice(get_args(LogFormat))] = Field(
         default="auto",
         description="json for machines, console for people; auto is console on a terminal and json elsewhere.",
+    )
+    log_sampling: Annotated[int, Whole(0, 1_000_000)] = Field(
+        default=20,
+        description="How many lines of one kind a process writes in a second; the rest is counted, and told in one "
+        "line, lines_suppressed. Lines of handlers are always written. 0 writes everything.",
+    )
+    log_kept: Annotated[int, Size(0, _GIB)] = Field(
+        default=2 * _MIB,
+        description="How much of its last log lines, and of its workers', a node keeps in memory for `hegemon logs`. 0 "
+        "keeps none.",
+    )
+
+
+class TracingSettings(Group):
+    """Whether jobs are traced by OpenTelemetry."""
+
+    tracing_enabled: YesNo = Field(
+        default=False,
+        description="Whether spans of submissions and attempts are sent to a collector by OTLP over HTTP; needs the "
+        "extra `hegemon[otel]`. OpenTelemetry's own variables say where to and how many, in the environment or in "
+        ".env: see docs/tracing.md. A caller's trace context reaches handlers either way.",
     )

@@ -13,6 +13,7 @@ from hegemon.cluster.election_settings import ElectionAlgorithm
 from hegemon.cluster.figures import FigureKeeper
 from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
+from hegemon.cluster.log_ports import LogFilter, LogPage, Logs
 from hegemon.cluster.membership import Known
 from hegemon.cluster.ports import (
     Activity,
@@ -82,6 +83,7 @@ class NodeObserver:
         activity: Activity,
         types: JobTypes,
         figures: FigureKeeper,
+        logs: Logs,
     ) -> None:
         self._settings = settings
         self._version = version
@@ -101,6 +103,7 @@ class NodeObserver:
         self._activity = activity
         self._types = types
         self._figures = figures
+        self._logs = logs
         self._counted: tuple[float, dict[str, int]] = (0.0, {})
         self._epoch = 0
 
@@ -243,6 +246,10 @@ class NodeObserver:
             others = [known.member.id for known in self._leadership.membership.members()]
             missing = [name for name in others if name != self._node]
             return self._activity.own(which, limit=limit, after=after, missing=missing)
+
+    def logs(self, which: LogFilter, *, limit: int, after: str | None) -> LogPage:
+        """See the port."""
+        return self._logs.page(which, limit=limit, after=after)
 
     async def live(self) -> Health:
         """The loops turn: this node's own, and those of its worker processes."""

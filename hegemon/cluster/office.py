@@ -39,6 +39,7 @@ from hegemon.cluster.witness import Witness
 from hegemon.events.bus import Emit, unheard
 from hegemon.events.cluster import OfficeActive, OfficeLost, OfficePaused, OfficeTaken, OfficeVacated
 from hegemon.failpoints import failpoint
+from hegemon.log_context import OFFICE
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import Fenced, IndexRefused, QueueError, StoreUnavailable, leaf
 from hegemon.queue.leader_index import LeaderIndex
@@ -194,6 +195,8 @@ class OfficeKeeper:
 
     async def _work(self, office: Office) -> NoReturn:
         while True:
+            # In this task, and in those of the duties that it starts.
+            OFFICE.set((office.epoch, office.term))
             index = LeaderIndex(self._redis, epoch=office.epoch, generation=office.generation)
             try:
                 await self._confirm(index, office)

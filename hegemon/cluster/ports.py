@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hegemon.cluster.log_ports import LogFilter, LogPage
 from hegemon.cluster.stat_shapes import ClusterFigures
 from hegemon.election.contract import Member
 from hegemon.queue.jobs import Job, NewJob
+from hegemon.queue.provenance import UNKNOWN, Provenance
 
 # The node's metrics, by what an Accept header prefers: the text, and its content type. It asks no store.
 Metrics = Callable[[str], Awaitable[tuple[bytes, bytes]]]
@@ -306,12 +308,19 @@ class ActivityFeed(Protocol):
 class Jobs(Protocol):
     """What callers do with jobs. All raise `StoreUnavailable` (with retry_after_s) when a store does not answer."""
 
-    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+    async def submit(
+        self, job: NewJob, *, scope: str, idempotency_key: str | None = None, provenance: Provenance = UNKNOWN
+    ) -> Submitted:
         """Accept one job; returns once its document is durable. InvalidJob, PayloadTooLarge, QueueFull, Overloaded,
         IdempotencyKeyReused, IdempotencyKeyInFlight."""
 
     async def submit_batch(
-        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        scope: str,
+        idempotency_key: str | None = None,
+        provenance: Provenance = UNKNOWN,
     ) -> SubmittedBatch:
         """Accept all or none, in one transaction; else as `submit`. Also BatchTooLarge. InvalidJob.field is
         `jobs[i].name`.
@@ -372,6 +381,9 @@ class Observer(Protocol):
     async def activity(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
         """What happened: the first `limit` events behind the place `after`; without it the newest. Never fails for a
         store's sake: the page says whose events it lacks."""
+
+    def logs(self, which: LogFilter, *, limit: int, after: str | None) -> LogPage:
+        """This node's last log lines: the first `limit` behind the place `after`; without it the newest."""
 
     async def live(self) -> Health:
         """Is this process doing its work (its loops turn)? False means: restart it."""

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from hegemon.events.bus import Emit, unheard
 from hegemon.events.jobs import JobDead
@@ -39,6 +40,8 @@ from hegemon.queue.retry import Retry, RetryPolicy, RetryRule
 from hegemon.queue.sequence import due_seq
 from hegemon.queue.states import LIVE, Event, Status, after
 from hegemon.queue.store import JobStore
+
+log = structlog.get_logger(__name__)
 
 LOSSES_MAX: Final = 2
 QUARANTINED: Final = "Quarantined"
@@ -161,6 +164,16 @@ class Recovery:
             error = document["error"]["type"]
             outcome = "quarantined" if error == QUARANTINED else "timeout"
             job_id, type_, queue = document["_id"], document["type"], document["queue"]
+            log.error(
+                "job_failed",
+                job=job_id,
+                attempt=attempt - 1,
+                type=type_,
+                queue=queue,
+                outcome=outcome,
+                error=error,
+                request_id=document.get("request_id"),
+            )
             self._emit(JobDead(job_id, type_, queue, attempt - 1, outcome, error))
 
     def _change(self, document: Document, mark: str, worker: str) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -21,6 +21,13 @@ def secret_texts(settings: Settings, groups: Iterable[Group] | None = None) -> f
     """Every secret that the settings hold, whole and, where it is a list, in parts; passwords inside URLs, too. With
     `groups` only those of these groups."""
     return frozenset(text for text in _texts(settings.groups() if groups is None else groups) if text)
+
+
+def otel_secrets(otel: Mapping[str, str]) -> frozenset[str]:
+    """The credentials for a collector: values of the headers that OTEL_EXPORTER_OTLP_HEADERS and its kind name."""
+    headers = (pair for name, text in otel.items() if name.endswith("_HEADERS") for pair in text.split(","))
+    values = (pair.partition("=")[2].strip() for pair in headers)
+    return frozenset(form for value in values if value for form in (value, unquote(value)))
 
 
 def _texts(groups: Iterable[Group]) -> Iterator[str]:

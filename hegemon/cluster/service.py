@@ -22,11 +22,13 @@ from hegemon.queue.entries import entry_text
 from hegemon.queue.errors import InvalidJob, JobNotFound, JobStateConflict, QueueError
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Document, Job, NewJob, from_document
+from hegemon.queue.provenance import UNKNOWN, Provenance
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.sealing import PLAIN, Sealer
 from hegemon.queue.states import FINAL, LIVE, Status
 from hegemon.queue.store import JobStore
 from hegemon.queue.submit import Submitter
+from hegemon.tracing.ports import SubmissionTracer, untraced
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,7 @@ class JobService:
         redis_breaker: Breaker,
         sealer: Sealer = PLAIN,
         emit: Emit = unheard,
+        tracer: SubmissionTracer = untraced,
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -61,18 +64,36 @@ class JobService:
         self._redis = redis_breaker
         self._sealer = sealer
         self._emit = emit
+        self._traced = tracer
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
-    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+    async def submit(
+        self, job: NewJob, *, scope: str, idempotency_key: str | None = None, provenance: Provenance = UNKNOWN
+    ) -> Submitted:
         """See the port."""
-        job_id, created, status = await self._submitter.submit(job, scope=scope, idempotency_key=idempotency_key)
+        with self._traced([job], provenance) as span:
+            job_id, created, status = await self._submitter.submit(
+                job, scope=scope, idempotency_key=idempotency_key, provenance=span.provenance
+            )
+            span.accepted([job_id])
+        log.debug("job_submitted", job=job_id, type=job.type, queue=job.queue)
         return Submitted(job_id, created, status)
 
     async def submit_batch(
-        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        scope: str,
+        idempotency_key: str | None = None,
+        provenance: Provenance = UNKNOWN,
     ) -> SubmittedBatch:
         """See the port."""
-        ids, created = await self._submitter.submit_batch(jobs, scope=scope, idempotency_key=idempotency_key)
+        with self._traced(jobs, provenance) as span:
+            ids, created = await self._submitter.submit_batch(
+                jobs, scope=scope, idempotency_key=idempotency_key, provenance=span.provenance
+            )
+            span.accepted(ids)
+        log.debug("batch_submitted", jobs=len(ids))
         return SubmittedBatch(ids, created)
 
     async def get(self, job_id: str) -> Job:

@@ -17,7 +17,7 @@ from hegemon.cluster.auth_settings import AuthSettings
 from hegemon.cluster.election_settings import ElectionSettings
 from hegemon.cluster.job_settings import QueueSettings, WorkerSettings
 from hegemon.cluster.limit_settings import LimitSettings
-from hegemon.cluster.node_settings import ClusterSettings, LogSettings, ServerSettings, StoreSettings
+from hegemon.cluster.node_settings import ClusterSettings, LogSettings, ServerSettings, StoreSettings, TracingSettings
 from hegemon.cluster.setting_forms import is_loopback
 from hegemon.cluster.setting_group import Conflict, Group, Setting
 from hegemon.cluster.tls_settings import TlsSettings
@@ -35,6 +35,7 @@ __all__ = [
     "SettingsError",
     "StoreSettings",
     "TlsSettings",
+    "TracingSettings",
     "WorkerSettings",
     "all_settings",
     "load",
@@ -73,7 +74,10 @@ class Settings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     warnings: tuple[str, ...] = ()
+    # OpenTelemetry's own variables, which are no settings of ours: from the environment and the file alike.
+    otel: Mapping[str, str] = field(default_factory=dict)
 
     def groups(self) -> tuple[Group, ...]:
         return (
@@ -88,6 +92,7 @@ class Settings:
             self.queue,
             self.worker,
             self.log,
+            self.tracing,
         )
 
     def public(self) -> dict[str, str]:
@@ -156,7 +161,9 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
         queue=_build(QueueSettings, values, wrong),
         worker=_build(WorkerSettings, values, wrong),
         log=_build(LogSettings, values, wrong),
+        tracing=_build(TracingSettings, values, wrong),
         warnings=tuple(_misspelt(values)),
+        otel={name: text for name, text in values.items() if name.startswith("OTEL_")},
     )
     problems = [f"{_shown(name, values[name])}: {sentence}." for name, sentence in wrong.items()]
     public = settings.public()

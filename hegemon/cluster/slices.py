@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from hegemon.cluster.secret_texts import secret_texts
+from hegemon.cluster.secret_texts import otel_secrets, secret_texts
 from hegemon.cluster.settings import QueueSettings, Settings
 from hegemon.cluster.witness import REACH_S, TRUTH_HOLDING_S
 from hegemon.election.contract import Timing
@@ -73,7 +73,7 @@ def worker_options(settings: Settings, incarnation: str, policy: RetryPolicy) ->
         "mongodb_timeout_s": settings.store.mongodb_timeout.total_seconds(),
         "redis_url": settings.store.redis_url,
         "payload_encryption_keys": payload_keys(settings),
-        "secrets": sorted(secret_texts(settings, [settings.store])),
+        "secrets": sorted(secret_texts(settings, [settings.store]) | otel_secrets(settings.otel)),
         "redis_timeout_s": settings.store.redis_timeout.total_seconds(),
         "handlers": list(settings.worker.handlers),
         "retry": policy.to_dict(),
@@ -83,5 +83,8 @@ def worker_options(settings: Settings, incarnation: str, policy: RetryPolicy) ->
         "timeout_ms": milliseconds(settings.queue.job_timeout),
         "log_level": settings.log.log_level,
         "log_format": settings.log.log_format,
+        "log_sampling": settings.log.log_sampling,
+        "log_kept": settings.log.log_kept > 0,
+        "tracing": settings.tracing.tracing_enabled,
         "priority": settings.cluster.node_priority,
     }

@@ -100,6 +100,7 @@ class Supervisor:
         emit: Emit = unheard,
         described: Callable[[list[JobType]], None] = lambda types: None,
         meters: Meters | None = None,
+        keep: Callable[[str, str], None] = lambda level, line: None,
     ) -> None:
         self._node = node
         self._options = options
@@ -110,6 +111,7 @@ class Supervisor:
         self._opened = opened
         self._emit = emit
         self._described = described
+        self._keep_line = keep
         self._facts = JobFacts(emit, time.monotonic())
         # This process's own, and what its workers have counted that are gone.
         self._meters = meters or Meters()
@@ -261,14 +263,23 @@ class Supervisor:
                         self._emit(WorkerStarted(worker.id, worker.pid, worker.slots, worker.solo))
                     case "ends":
                         self._facts.heard(message)
+                    case "logs":
+                        self._logged(worker, message)
                     case "failed":
                         worker.error = message["error"]
+
+    def _logged(self, worker: Worker, message: dict[str, Any]) -> None:
+        """Lines that a worker has written to stderr; they are kept beside ours."""
+        for level, line in message["lines"]:
+            self._keep_line(level, msgspec.json.encode(line).decode())
+        if message["left_out"]:
+            log.warning("worker_lines_left_out", worker=worker.id, count=message["left_out"])
 
     async def _bury(self, worker: Worker, code: int) -> None:
         if worker.error is not None:
             if not self.ready.is_set():
                 raise WorkerStartError(worker.error)
-            log.error("worker_cannot_start", worker=worker.id, error=worker.error)
+            log.error("worker_cannot_start", worker=worker.id, reason=worker.error)
             self._emit(WorkerUnloadable(worker.id))
             return
         told = worker.draining or self._stopping
@@ -281,7 +292,7 @@ class Supervisor:
         report = DeathReport(
             running=[item.job_id for item in running if item.begun], culprit=worker.culprit, solo=worker.solo, why=why
         )
-        log.error("worker_died", worker=worker.id, pid=worker.pid, why=why, running=report.running[:20])
+        log.error("worker_died", worker=worker.id, pid=worker.pid, reason=why, running=report.running[:20])
         self._emit(WorkerLost(worker.id, worker.pid, why, len(report.running), worker.culprit))
         await self._report(worker, report)
 

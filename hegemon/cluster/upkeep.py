@@ -149,7 +149,7 @@ class Upkeep:
             moved = await self._index.close_worker(worker, self._clock.now_ms(), mark, marks)
             failpoint("recover.after_close")
             why = report.why if report else "lease ran out"
-            log.warning("worker_closed", worker=worker, jobs=moved, why=why)
+            log.warning("worker_closed", worker=worker, jobs=moved, reason=why)
             self._emit(WorkerClosed(worker, moved, why))
         return len(silent) + len(seen.dead)
 

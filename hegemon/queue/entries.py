@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from hegemon.queue.provenance import trace_of
 from hegemon.queue.sealing import Sealed
+from hegemon.tracing.context import TraceContext
 
 STUB_BYTES: Final = 16_384
 SUSPECT_FLAG: Final = "s"
@@ -56,6 +58,8 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     scope: str = "anonymous"
     tags: tuple[str, ...] = ()
     kid: str | None = None
+    request_id: str | None = None
+    trace: TraceContext | None = None
 
     def with_payload(self, sealed: Sealed) -> Body:
         """A stub made whole."""
@@ -100,6 +104,8 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
         scope=document["scope"],
         tags=tuple(document.get("tags", ())),
         kid=document["payload"].get("kid"),
+        request_id=document.get("request_id"),
+        trace=trace_of(document),
     )
     return reencode_body(document["attempt"], body)
 

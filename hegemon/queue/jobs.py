@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from hegemon.queue.errors import InvalidJob
+from hegemon.queue.provenance import UNKNOWN, Provenance
 from hegemon.queue.retry import RetryPolicy
 from hegemon.queue.sealing import PLAIN, Part, Sealed, Sealer, Unreadable
 from hegemon.queue.states import Status
@@ -68,7 +69,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as people and programs read it. Times are UTC milliseconds; `payload` and `result` are JSON bytes.
 
-    `max_retries` and `timeout_ms` are None where the job leaves them to its type or the cluster.
+    `max_retries` and `timeout_ms` are None where the job leaves them to its type or the cluster. `request_id` and
+    `traceparent` are those of its submission.
     """
 
     id: str
@@ -90,6 +92,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     idempotency_key: str | None
     scope: str
+    request_id: str | None
+    traceparent: str | None
     node: str | None
     scheduled_at: int | None
     expires_at: int | None
@@ -154,6 +158,7 @@ def new_document(
     scope: str = "anonymous",
     idempotency_key: str | None = None,
     sealer: Sealer = PLAIN,
+    provenance: Provenance = UNKNOWN,
 ) -> Document:
     """The document of a job to accept. Raises `InvalidJob`; the payload's size is the caller's to check."""
     payload = bytes(job.payload)
@@ -198,6 +203,8 @@ def new_document(
         document["tags"] = job.tags
     if idempotency_key is not None:
         document["idempotency"] = idempotency_of(job, idempotency_key, sealer)
+    if provenance is not UNKNOWN:
+        document |= provenance.stored()
     return document
 
 
@@ -265,6 +272,8 @@ def from_document(document: Mapping[str, Any], sealer: Sealer = PLAIN) -> Job:
         tags=list(document.get("tags", ())),
         idempotency_key=idempotency["key"] if idempotency else None,
         scope=document["scope"],
+        request_id=document.get("request_id"),
+        traceparent=document["trace"].get("parent") if "trace" in document else None,
         node=document.get("node"),
         scheduled_at=document.get("due", document.get("scheduled_at")),
         expires_at=document.get("expires_at"),

@@ -40,6 +40,8 @@ class Failure(msgspec.Struct, frozen=True):
     counts: bool = True
     due: int | None = None
     seq: int = 0
+    # The traceparent of the try's span, where it was traced.
+    span: str | None = None
 
 
 class JobStore:
@@ -148,6 +150,8 @@ class JobStore:
             "ended_at": item.ended_at,
             "error": f"{item.error.get('type')}: {item.error.get('message')}"[:500],
         }
+        if item.span is not None:
+            record["span"] = item.span
         fields: Document = {
             "status": to.value,
             "error": item.error,

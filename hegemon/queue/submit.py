@@ -28,6 +28,7 @@ import structlog
 
 from hegemon.failpoints import failpoint
 from hegemon.measures import GROUP, SUBMITTED, Meters
+from hegemon.queue.acceptance import Limits
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.doubts import Doubts
@@ -48,6 +49,7 @@ from hegemon.queue.ids import IdSource, pack_ids, unpack_id
 from hegemon.queue.index import MemberIndex
 from hegemon.queue.jobs import Document, NewJob, Origin, idempotency_of, new_document
 from hegemon.queue.pacing import pause_s
+from hegemon.queue.provenance import UNKNOWN, Provenance
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.replays import Replays
 from hegemon.queue.sealing import PLAIN, Sealer
@@ -62,15 +64,6 @@ GROUP_MAX: Final = 1000
 _STALE_S: Final = 5.0
 BATCHES_AT_ONCE: Final = 2
 _BACKOFF_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of acceptance: jobs in the index, submissions on their way to it, jobs in a batch, bytes in a payload."""
-
-    depth_max: int = 2_000_000
-    buffer_max: int = 10_000
-    batch_max: int = 1000
-    payload_bytes_max: int = 1 << 20
 
 
 class _Offer(msgspec.Struct, eq=False):
@@ -132,10 +125,12 @@ class Submitter:
 
     # -- called by the API ---------------------------------------------------------------------------------------------
 
-    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> tuple[str, bool, str]:
+    async def submit(
+        self, job: NewJob, *, scope: str, idempotency_key: str | None = None, provenance: Provenance = UNKNOWN
+    ) -> tuple[str, bool, str]:
         """(id, created, status). Durable when it returns."""
         self._admit(1)
-        document = self._document(job, scope, idempotency_key)
+        document = self._document(job, scope, provenance, idempotency_key)
         if idempotency_key is None:
             await self._offer(document)
             return document["_id"], True, document["status"]
@@ -146,7 +141,12 @@ class Submitter:
             return earlier["_id"], False, earlier["status"]
 
     async def submit_batch(
-        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        scope: str,
+        idempotency_key: str | None = None,
+        provenance: Provenance = UNKNOWN,
     ) -> tuple[list[str], bool]:
         """(ids in order, created). All jobs are durable, or none is."""
         if len(jobs) > self._limits.batch_max:
@@ -157,7 +157,7 @@ class Submitter:
         documents = []
         for i, job in enumerate(jobs):
             try:
-                documents.append(self._document(job, scope, None))
+                documents.append(self._document(job, scope, provenance))
             except InvalidJob as error:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}" if error.field else None) from error
             except PayloadTooLarge as error:
@@ -223,7 +223,9 @@ class Submitter:
             words = f"the queue holds {self.depth} jobs (MAX_QUEUE_DEPTH={self._limits.depth_max})"
             raise QueueFull(words, retry_after_s=5.0)
 
-    def _document(self, job: NewJob, scope: str, idempotency_key: str | None) -> Document:
+    def _document(
+        self, job: NewJob, scope: str, provenance: Provenance, idempotency_key: str | None = None
+    ) -> Document:
         if len(job.payload) > self._limits.payload_bytes_max:
             raise PayloadTooLarge(
                 f"the payload has {len(job.payload)} bytes; at most {self._limits.payload_bytes_max} "
@@ -240,6 +242,7 @@ class Submitter:
             scope=scope,
             idempotency_key=idempotency_key,
             sealer=self._sealer,
+            provenance=provenance,
         )
         if "due" in document:
             document["seq"] = due_seq(document["due"])

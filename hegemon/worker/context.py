@@ -16,13 +16,15 @@ def storable(text: str) -> str:
 class Voice:
     """What a context says, as the worker hears it. Written by handlers, in any thread; read by the event loop."""
 
-    __slots__ = ("cancelled", "dirty", "lines", "said")
+    __slots__ = ("cancelled", "dirty", "lines", "said", "traceparent")
 
     def __init__(self) -> None:
         self.cancelled = False
         self.said: tuple[float, str] | None = None
         self.lines: list[str] = []
         self.dirty = False
+        # The other way round: what the worker tells the handler of its trace.
+        self.traceparent: str | None = None
 
     def drain(self, now_ms: int) -> tuple[dict[str, Any] | None, list[dict[str, Any]]] | None:
         """Progress and new log lines since the last call, None if nothing was said."""
@@ -41,9 +43,10 @@ class Context:
     - `job_id`, `type`, `queue`, `tags`: the job.
     - `attempt`: the number of this claim; it only grows, also when a worker was lost.
     - `failures`: failed tries so far, the ones that count against `max_retries`.
+    - `request_id`: of the request that submitted it; log lines of the handler carry it, too. None for an older job.
     """
 
-    __slots__ = ("_voice", "attempt", "failures", "job_id", "queue", "tags", "type")
+    __slots__ = ("_voice", "attempt", "failures", "job_id", "queue", "request_id", "tags", "type")
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Context:
         attempt: int,
         failures: int,
         tags: tuple[str, ...] = (),
+        request_id: str | None = None,
         *,
         voice: Voice | None = None,
     ) -> None:
@@ -62,6 +66,7 @@ class Context:
         self.attempt = attempt
         self.failures = failures
         self.tags = tags
+        self.request_id = request_id
         self._voice = voice or Voice()
 
     @property
@@ -70,6 +75,13 @@ class Context:
         cancelled.
         """
         return self._voice.cancelled
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C trace context to pass on to whomever the handler calls: this attempt's own where the worker traces,
+        else the submitter's; None without either.
+        """
+        return self._voice.traceparent
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Say how far the job is, 0 to 1; shown with the job within a moment. The last value wins."""

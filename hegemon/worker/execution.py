@@ -19,8 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from hegemon.failpoints import failpoint
+from hegemon.log_context import RUN
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.completions import Completion
 from hegemon.queue.entries import Body, Entry
@@ -28,10 +30,13 @@ from hegemon.queue.retry import Reject, Retry, RetryPolicy, RetryRule
 from hegemon.queue.sealing import Sealed, Sealer, Unreadable
 from hegemon.queue.sequence import due_seq
 from hegemon.queue.store import Failure
+from hegemon.tracing.ports import RunTracer, TracedRun
 from hegemon.worker.board import Board
 from hegemon.worker.context import Context, Voice, storable
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.registry import Handler, InvalidPayload
+
+log = structlog.get_logger(__name__)
 
 SHORT_MS: Final = 5
 TRACEBACK_MAX: Final = 8_000
@@ -58,6 +63,7 @@ class Run(msgspec.Struct, eq=False):
     future: asyncio.Future[Any] | None = None
     ending: str | None = None
     marked: bool = False
+    traced: TracedRun | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -84,6 +90,7 @@ class Executor:
         ended: Callable[[Outcome], None],
         rng: random.Random,
         ran: Callable[[Run], None] = lambda run: None,
+        tracer: RunTracer | None = None,
     ) -> None:
         self._board = board
         self._clock = clock
@@ -97,6 +104,10 @@ class Executor:
         self._ended = ended
         self._rng = rng
         self._ran = ran
+        self._tracer = tracer
+        self._worker = options.worker
+        # Asked here: a line that is not written would cost more than the question.
+        self._wordy = options.log_level == "debug"
         self._free = list(range(board.slots - 1, -1, -1))
         self._threads = ThreadPoolExecutor(max_workers=board.slots, thread_name_prefix="handler")
         self.running: dict[str, Run] = {}
@@ -129,8 +140,9 @@ class Executor:
         if handler.context is not None:
             entry = job.entry
             arguments[handler.context] = Context(
-                entry.id, body.type, body.queue, entry.attempt, body.failures, body.tags, voice=voice
+                entry.id, body.type, body.queue, entry.attempt, body.failures, body.tags, body.request_id, voice=voice
             )
+            voice.traceparent = None if body.trace is None else body.trace.parent
         timeout_ms = self._timeout_of(body, handler)
         started_s = time.monotonic()
         # The last look before user code runs: whoever was stopped longer than its lease must not start anything.
@@ -142,7 +154,13 @@ class Executor:
         run = Run(job, voice, slot, started_s, now_ms, soft_s)
         self.running[job.entry.id] = run
         loop = asyncio.get_running_loop()
-        begun = functools.partial(self._begin, slot)
+        if self._tracer is not None:
+            run.traced = self._trace(self._tracer, job, now_ms)
+            if run.traced is not None:
+                voice.traceparent = run.traced.traceparent
+        if self._wordy:
+            log.debug("job_started", **_about(job))
+        begun = functools.partial(self._begin, run)
         if handler.is_async:
             run.future = loop.create_task(_contained(handler.function, arguments, begun))
         else:
@@ -172,9 +190,33 @@ class Executor:
         """Start no thread any more; those that run die with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, slot: int) -> None:
+    def _begin(self, run: Run) -> None:
         # Only now can this job hold up its process: what waits for the loop must not be blamed for who blocks it.
-        self._board.begin(slot, time.monotonic())
+        self._board.begin(run.slot, time.monotonic())
+        # This context is the handler's alone, and ends with it.
+        job = run.job
+        RUN.set((job.entry.id, job.entry.attempt, job.body.request_id))
+        if run.traced is not None:
+            run.traced.enter()
+
+    def _trace(self, tracer: RunTracer, job: Taken, now_ms: int) -> TracedRun | None:
+        entry, body = job.entry, job.body
+        about = {
+            "messaging.message.id": entry.id,
+            "messaging.message.body.size": len(body.payload or b""),
+            "messaging.client.id": self._worker,
+            "hegemon.job.type": body.type,
+            "hegemon.job.attempt": entry.attempt,
+            "hegemon.job.failures": body.failures,
+        }
+        if body.request_id is not None:
+            about["hegemon.request.id"] = body.request_id
+        # `seq` is the moment from which it was eligible, in thousandths of a millisecond.
+        try:
+            return tracer(about, body.queue, body.trace, waited_s=(now_ms - entry.seq / 1000) / 1000)
+        except Exception:  # what people look at must not cost a job
+            log.exception("span_failed", job=entry.id, attempt=entry.attempt)
+            return None
 
     def _payload(self, job: Taken) -> bytes:
         # Opened only here: bodies travel and wait as they are stored.
@@ -197,6 +239,16 @@ class Executor:
             outcome = self._outcome(run, future)
         except Exception as error:  # noqa: BLE001 - a job whose end is not reported would stay for ever
             outcome = self._failed(run, RuntimeError(f"its end could not be told: {type(error).__name__}"))
+        if run.traced is not None:
+            try:
+                outcome = _traced(run.traced, outcome)
+            except Exception:  # as above
+                log.exception("span_failed", job=run.job.entry.id, attempt=run.job.entry.attempt)
+        if self._wordy:
+            how = "cancelled" if outcome.completion is None else "completed"
+            how = how if outcome.failure is None else outcome.failure.outcome
+            seconds = round(time.monotonic() - run.started_s, 6)
+            log.debug("job_ended", **_about(run.job), outcome=how, seconds=seconds)
         said = run.voice.drain(self._clock.now_ms())
         self._ended(outcome if said is None else msgspec.structs.replace(outcome, said=said))
 
@@ -273,6 +325,28 @@ class Executor:
             seq=entry.seq,
         )
         return Outcome(run.job, failure=failure, again=body)
+
+
+def _about(job: Taken) -> dict[str, Any]:
+    """The fields of a line about a job that is not written by its handler."""
+    body = job.body
+    about = {"job": job.entry.id, "attempt": job.entry.attempt, "type": body.type, "queue": body.queue}
+    return about if body.request_id is None else about | {"request_id": body.request_id}
+
+
+def _traced(run: TracedRun, outcome: Outcome) -> Outcome:
+    """The same end, after that of its span: the next attempt, and the job's history, name it."""
+    failure = outcome.failure
+    if failure is None:
+        run.ended("cancelled" if outcome.completion is None else "completed", None)
+        return outcome
+    span = run.ended(failure.outcome, failure.error)
+    again = outcome.again
+    return msgspec.structs.replace(
+        outcome,
+        failure=msgspec.structs.replace(failure, span=span),
+        again=None if again is None else msgspec.structs.replace(again, trace=run.next(span)),
+    )
 
 
 def stamps(started_ms: int, ended_ms: int) -> tuple[int, int]:

@@ -33,6 +33,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int
     log_level: str = "info"
     log_format: str = "auto"
+    log_sampling: int = 0
+    log_kept: bool = False
+    tracing: bool = False
     priority: int = 0
     payload_encryption_keys: str = ""
     # What of the above no log may show, each by itself.

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hegemon.failpoints import failpoint
@@ -40,7 +39,6 @@ from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pace import Pace
 from hegemon.worker.recording import BACKOFF_S, Recorder
-from hegemon.worker.registry import Handler
 from hegemon.worker.stubs import fetch_payloads
 from hegemon.worker.telling import Teller
 from hegemon.worker.waiting import Claims
@@ -70,7 +68,7 @@ class Pool:
         index: WorkerIndex,
         board: Board,
         clock: ClusterClock,
-        handlers: dict[str, Handler],
+        executor: Callable[..., Executor],
         information: dict[str, object],
         measured: Measured,
         teller: Teller,
@@ -83,15 +81,7 @@ class Pool:
         self._clock = clock
         self._information = information
         self._measured = measured
-        self._executor = Executor(
-            board=board,
-            clock=clock,
-            handlers=handlers,
-            options=options,
-            ended=self._ended,
-            rng=random.Random(),
-            ran=measured.ran,
-        )
+        self._executor = executor(ended=self._ended, ran=measured.ran)
         self._claims = Claims()
         self._recorder = Recorder(
             store=store, index=index, node=options.node, measured=measured, forget=self._claims.forget, teller=teller

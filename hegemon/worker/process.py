@@ -3,7 +3,8 @@
 The control socket carries one JSON document a line. To us: the options (first), then {"do": "stop", "within_s": …} and
 {"do": "look"} (the index is being rebuilt).
 From us: {"is": "type", "about": …} for each, {"is": "loaded", "types": […]}, {"is": "open"}, {"is": "stopped"},
-{"is": "failed", "error": …}, {"is": "ends", "jobs": […], "dead": n, "retried": n} (failed tries, for events).
+{"is": "failed", "error": …}, {"is": "ends", "jobs": […], "dead": n, "retried": n} (failed tries, for events),
+{"is": "logs", "lines": [[level, line], …], "left_out": n} (log lines, for the node's ring).
 Its end means that the supervisor is gone: then this process ends at once, whatever user code is doing.
 """
 
@@ -13,21 +14,24 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import math
 import os
+import random
 import signal
 import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from hegemon.auth.masking import Masker
-from hegemon.monitoring.logs import configure
+from hegemon.monitoring.logs import Shape, adopt, configure, flush
+from hegemon.monitoring.long_lines import shortened
 from hegemon.queue import mongo
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import QueueError
@@ -36,15 +40,22 @@ from hegemon.queue.queries import JobQueries
 from hegemon.queue.redis import Redis
 from hegemon.queue.store import JobStore
 from hegemon.worker.board import Board
+from hegemon.worker.execution import Executor
 from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
 from hegemon.worker.registry import HandlerError, handlers, load
 from hegemon.worker.schemas import told
-from hegemon.worker.telling import Teller
+from hegemon.worker.telling import LineFeed, Teller
+
+if TYPE_CHECKING:
+    from hegemon.tracing.ports import RunTracer
+    from hegemon.tracing.spans import Tracing
 
 EXIT_CLOSED: Final = 75
 EXIT_HANDLERS: Final = 78
+# How long a worker that ends in order sends the spans that are left.
+TRACES_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -77,14 +88,19 @@ class Control:
             self._unsent = b""
 
     def tell(self, what: dict[str, Any]) -> bool:
-        """One message that may be late, without ever waiting. False if the supervisor has not read the last one."""
-        with self._lock:
+        """One message that may be late, without ever waiting. False if the supervisor has not read the last one, or
+        another thread is telling."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
             self._send()
             if self._unsent:
                 return False
             self._unsent = msgspec.json.encode(what) + b"\n"
             self._send()
             return True
+        finally:
+            self._lock.release()
 
     def _send(self) -> None:
         while self._unsent:
@@ -126,7 +142,9 @@ async def _observe_clock(redis: Redis, clock: ClusterClock) -> None:
         await asyncio.sleep(pause)
 
 
-async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
+async def _work(
+    options: WorkerOptions, control: Control, board: Board, feed: LineFeed, tracer: RunTracer | None
+) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[float] = loop.create_future()
     measured = Measured(board)
@@ -138,7 +156,7 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
         await clock.ask(redis)
     clock_task = loop.create_task(_observe_clock(redis, clock), name="clock")
     known = dict(handlers())
-    teller = Teller(control.tell)
+    teller = Teller(control.tell, feed)
     pool = Pool(
         options,
         store=JobStore(client, database),
@@ -146,7 +164,9 @@ async def _work(options: WorkerOptions, control: Control, board: Board) -> int:
         index=WorkerIndex(redis, options.worker),
         board=board,
         clock=clock,
-        handlers=known,
+        executor=functools.partial(
+            Executor, board=board, clock=clock, handlers=known, options=options, rng=random.Random(), tracer=tracer
+        ),
         information={
             "node": options.node,
             "node_incarnation": options.node_incarnation,
@@ -198,6 +218,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+def _tracing(options: WorkerOptions) -> Tracing | None:
+    """The node has made one like it: what was wrong with it stopped the node."""
+    if not options.tracing:
+        return None
+    from hegemon.tracing.spans import Tracing  # noqa: PLC0415 - it brings OpenTelemetry along
+
+    return Tracing(instance=options.worker, shared=True, clean=Masker(options.secrets).text)
+
+
 def main() -> None:
     """Entry point of `python -m hegemon.worker`."""
     die_with_parent()
@@ -213,8 +242,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = Control(arguments.control)
     options = control.read_options()
+    feed = LineFeed(control.tell, shortened)
+    shape = Shape(
+        level=options.log_level,
+        form=options.log_format,
+        secrets=options.secrets,
+        fields={"node": options.node, "worker": options.worker},
+        keep=feed.keep if options.log_kept else None,
+        per_second=options.log_sampling,
+    )
     # Before the handlers are loaded, which may want it otherwise.
-    configure(options.log_level, options.log_format, options.secrets, ours_alone=True)
+    configure(shape, ours_alone=True)
+    tracing = _tracing(options)
     board = Board(arguments.board, options.slots)
     # Last, so that a user's file named like a module of the standard library does not take its place.
     sys.path.append(os.getcwd())
@@ -227,13 +266,19 @@ def main() -> None:
         # One by one: a line of the socket has a bound.
         for about in told(handlers()):
             control.say(**{"is": "type", "about": about})
+    adopt(shape)
     control.say(**{"is": "loaded", "types": sorted(handlers())})
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            code = runner.run(_work(options, control, board))
+            code = runner.run(_work(options, control, board, feed, None if tracing is None else tracing.running))
     except BaseException:  # noqa: BLE001 - it ends here, and must not wait for the threads of handlers
         sys.stderr.write(Masker(options.secrets).text(traceback.format_exc()))
         code = 1
+    if tracing is not None:
+        # One that was closed makes room for its successor first.
+        tracing.close(TRACES_S if code == 0 else 0.0)
+    flush()
+    feed.flush()
     # Threads of handlers that did not stop in time must not keep the process.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -136,11 +136,11 @@ class Recorder:
                 drops.append((job_id, outcome.job.entry.attempt))  # Cancelled.
             elif outcome.again is None or outcome.failure.due is None:
                 ended.append((queue, "failed"))
-                self._teller.ended(outcome)
+                self._say(outcome)
                 acks.append((job_id, outcome.job.entry.attempt))
             else:
                 ended.append((queue, "retried"))
-                self._teller.ended(outcome)
+                self._say(outcome)
                 entry, due = outcome.job.entry, outcome.failure.due
                 next_entry = entry.again(seq=outcome.failure.seq)
                 moves.append((entry.text, next_entry, reencode_body(entry.attempt + 1, outcome.again), due))
@@ -149,6 +149,26 @@ class Recorder:
             failpoint("retry.after_write")
         await self._move(moves, drops)
         return acks
+
+    def _say(self, outcome: Outcome) -> None:
+        """A try that failed, to the supervisor and to the log. What the error says is the handler's, and may be a
+        person's: it stands with the job."""
+        self._teller.ended(outcome)
+        failure, body = outcome.failure, outcome.job.body
+        if failure is None:
+            return
+        write, event = (log.error, "job_failed") if failure.due is None else (log.warning, "job_retried")
+        fields = {} if body.request_id is None else {"request_id": body.request_id}
+        write(
+            event,
+            job=failure.id,
+            attempt=failure.attempt,
+            type=body.type,
+            queue=body.queue,
+            outcome=failure.outcome,
+            error=str(failure.error.get("type", ""))[:100],
+            **fields,
+        )
 
     async def _move(self, moves: Sequence[tuple[str, str, bytes, int]], drops: Sequence[tuple[str, int]]) -> None:
         failures = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from hegemon.cluster.log_ports import LogFilter, LogPage
 from hegemon.cluster.ports import (
     ActivityEvent,
     ActivityFilter,
@@ -36,6 +37,7 @@ from hegemon.cluster.ports import (
 from hegemon.cluster.ports import Health as Verdict
 from hegemon.election.contract import Health, Member
 from hegemon.monitoring.activity_feed import NodeFeed
+from hegemon.monitoring.log_ring import LogRing
 from hegemon.queue.errors import (
     BatchTooLarge,
     IdempotencyKeyReused,
@@ -43,43 +45,16 @@ from hegemon.queue.errors import (
     JobNotFound,
     JobStateConflict,
     PayloadTooLarge,
-    StoreUnavailable,
 )
 from hegemon.queue.ids import IdSource
 from hegemon.queue.jobs import Document, Job, NewJob, Origin, from_document, new_document
+from hegemon.queue.provenance import UNKNOWN, Provenance
 from hegemon.queue.states import FINAL, LIVE, Status
+from tests.api.memory_activity import MemoryActivity
 
 BATCH_MAX = 50
 PAYLOAD_BYTES_MAX = 10_000
 STARTED_AT = 1_760_000_000_000
-
-
-class MemoryActivity:
-    """`Activity` over a list. `away`: the store that all share does not answer."""
-
-    def __init__(self, events: list[ActivityEvent]) -> None:
-        self.events = events
-        self.away = False
-        self.pages = 0
-        self.feed = NodeFeed(self)
-
-    async def page(self, which: ActivityFilter, *, limit: int, after: int | None) -> ActivityPage:
-        """See the port."""
-        self.pages += 1
-        if self.away:
-            raise StoreUnavailable("MongoDB", "it is away")
-        placed = [event for event in self.events if event.place is not None]
-        found = [event for event in placed if which.shows(event) and (event.place or 0) > (after or 0)]
-        page = found[:limit] if after is not None else found[-limit:]
-        last = page if len(page) == limit and after is not None else placed
-        return ActivityPage(page, max((event.place or 0 for event in last), default=0) or None)
-
-    def own(self, which: ActivityFilter, *, limit: int, after: int | None, missing: list[str]) -> ActivityPage:
-        """See the port."""
-        mine = [
-            event for event in self.events if event.node == "n1" and (event.place is None or event.place > (after or 0))
-        ]
-        return ActivityPage([event for event in mine if which.shows(event)][-limit:], after, False, missing)
 
 
 class MemoryObserver:
@@ -102,6 +77,7 @@ class MemoryObserver:
         self.shared = MemoryActivity(self.events)
         # Whose events are lacking, when the store that all share is away.
         self.missing: list[str] | None = None
+        self.ring = LogRing(1 << 20)
         self.health = {"live": Verdict(True, {"claim loop": "ok"}), "ready": Verdict(True, {"mongodb": "ok"})}
 
     async def stats(self) -> Stats:
@@ -172,6 +148,10 @@ class MemoryObserver:
             return ActivityPage(page.events, after, complete=False, missing=self.missing)
         return page
 
+    def logs(self, which: LogFilter, *, limit: int, after: str | None) -> LogPage:
+        self._fail()
+        return self.ring.page(which, limit=limit, after=after)
+
     # for tests
     def happen(
         self, kind: str, severity: str = "info", node: str = "n1", *, placed: bool = True, **fields: Any
@@ -223,19 +203,26 @@ class MemoryNode(MemoryObserver):
         self._ids = IdSource()
         self._seq = 0
 
-    async def submit(self, job: NewJob, *, scope: str, idempotency_key: str | None = None) -> Submitted:
+    async def submit(
+        self, job: NewJob, *, scope: str, idempotency_key: str | None = None, provenance: Provenance = UNKNOWN
+    ) -> Submitted:
         self._fail()
         self.scopes.append(scope)
         earlier = self._earlier(job, scope, idempotency_key)
         if earlier:
             return Submitted(earlier[0], False, self.documents[earlier[0]]["status"])
-        document = self._document(job, scope, idempotency_key)
+        document = self._document(job, scope, idempotency_key, provenance)
         self.documents[document["_id"]] = document
         self._remember(job, scope, idempotency_key, [document["_id"]])
         return Submitted(document["_id"], True, document["status"])
 
     async def submit_batch(
-        self, jobs: Sequence[NewJob], *, scope: str, idempotency_key: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        scope: str,
+        idempotency_key: str | None = None,
+        provenance: Provenance = UNKNOWN,
     ) -> SubmittedBatch:
         self._fail()
         if len(jobs) > BATCH_MAX:
@@ -246,7 +233,7 @@ class MemoryNode(MemoryObserver):
         documents = []
         for i, job in enumerate(jobs):
             try:
-                documents.append(self._document(job, scope, None))
+                documents.append(self._document(job, scope, None, provenance))
             except InvalidJob as error:
                 raise InvalidJob(str(error), field=f"jobs[{i}].{error.field}") from error
         self.documents.update((document["_id"], document) for document in documents)
@@ -370,7 +357,7 @@ class MemoryNode(MemoryObserver):
             and (which.queues is None or document["queue"] in which.queues)
         ]
 
-    def _document(self, job: NewJob, scope: str, key: str | None) -> Document:
+    def _document(self, job: NewJob, scope: str, key: str | None, provenance: Provenance) -> Document:
         if len(msgspec.json.encode(job.payload)) > PAYLOAD_BYTES_MAX:
             raise PayloadTooLarge
         now_ms = time.time_ns() // 1_000_000
@@ -384,6 +371,7 @@ class MemoryNode(MemoryObserver):
             cluster_id="c",
             scope=scope,
             idempotency_key=key,
+            provenance=provenance,
         )
 
 

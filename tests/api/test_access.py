@@ -21,7 +21,10 @@ ROWS = sorted(ACCESS)
 SUBMITTERS = {Role.WORKER, Role.USER, Role.ADMIN}
 CHANGERS = {Role.USER, Role.ADMIN}
 READERS = {Role.VIEWER, Role.USER, Role.ADMIN}
-ADMIN_ONLY = ("/api/v1/users", "/api/v1/keys", "/api/v1/tokens", "/api/v1/audit", "/api/v1/config")
+ADMIN_ONLY = (
+    *("/api/v1/users", "/api/v1/keys", "/api/v1/tokens"),
+    *("/api/v1/audit", "/api/v1/config", "/api/v1/logs"),
+)
 
 
 @pytest.fixture(scope="module")

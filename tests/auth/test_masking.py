@@ -15,9 +15,9 @@ SECRET = 'pa"ss\\wörd/+='
 PROGRAM = """
 import logging, sys
 import structlog
-from hegemon.monitoring.logs import configure
+from hegemon.monitoring.logs import Shape, configure
 secret = sys.argv[2]
-configure("debug", sys.argv[1], [secret])
+configure(Shape(level="debug", form=sys.argv[1], secrets=[secret]))
 log = structlog.get_logger()
 log.info("plain", said=f"it is {secret}!", password="hunter2", nested={"jwt_secret": "hunter2", "a": [secret]})
 logging.getLogger("other").error("from %s", secret)
@@ -84,8 +84,8 @@ def test_every_setting_that_sounds_secret_is_hidden_when_shown() -> None:
 
 QUIET = """
 import logging
-from hegemon.monitoring.logs import configure
-configure("info", "json")
+from hegemon.monitoring.logs import Shape, configure
+configure(Shape(level="info", form="json"))
 logging.getLogger("httpx").info("GET https://u:p@h/?token=x")
 """
 

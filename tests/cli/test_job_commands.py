@@ -30,7 +30,7 @@ def test_submit_prints_the_id_and_nothing_else(run: Run, client: Client) -> None
 
 def test_submit_as_json_is_one_document(run: Run) -> None:
     ended = run("job", "submit", "echo", "-o", "json")
-    assert ended.json.keys() == {"id", "status", "replayed"}
+    assert ended.json.keys() == {"id", "status", "replayed", "request_id"}
     assert (ended.json["status"], ended.json["replayed"], ended.err) == ("pending", False, "")
 
 

@@ -38,6 +38,7 @@ def observer(*workers: Worker) -> NodeObserver:
         activity=nothing,
         types=nothing,
         figures=nothing,
+        logs=nothing,
     )
 
 

@@ -8,12 +8,12 @@ import pytest
 PROGRAM = """
 import sys
 import structlog
-from hegemon.monitoring.logs import configure
+from hegemon.monitoring.logs import Shape, configure
 
 def fail(held):
     raise ValueError("it broke")
 
-configure("info", sys.argv[1], ["canary-" * 40])
+configure(Shape(level="info", form=sys.argv[1], secrets=["canary-" * 40]))
 try:
     fail("canary-" * 40)
 except ValueError:
@@ -33,9 +33,9 @@ def test_a_traceback_shows_no_local_variables_not_even_half_of_one(form: str) ->
 OURS_ALONE = """
 import logging, sys
 import structlog
-from hegemon.monitoring.logs import configure
+from hegemon.monitoring.logs import Shape, configure
 
-configure("warning", "json", ["hunter2-hunter2"], ours_alone=True)
+configure(Shape(level="warning", form="json", secrets=["hunter2-hunter2"]), ours_alone=True)
 logging.basicConfig(format="theirs %(message)s", level="INFO")
 logging.info("as they like it")
 structlog.get_logger().info("too little for this level")

@@ -27,7 +27,10 @@ CODE = re.compile(r"```.*?```|``[^`]+``|`[^`]+`", re.DOTALL)
 # A command's name, perhaps with where it lies and options before its verbs; not `from hegemon import …`.
 COMMAND = re.compile(r"(?<!from )(?<![\w.])hegemon((?: --url \S+)?)((?: [a-z][a-z-]*){1,2})")
 # Known to terminals, not to our code.
-FOREIGN = {"NO_COLOR"}
+# Of others: a terminal's convention, and what OpenTelemetry reads by itself.
+FOREIGN = {"NO_COLOR"} | {
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
+}
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hegemon.queue.acceptance import Limits
 from hegemon.queue.breaker import Breaker
 from hegemon.queue.clock import ClusterClock
 from hegemon.queue.errors import (
@@ -24,7 +25,7 @@ from hegemon.queue.errors import (
 from hegemon.queue.ids import is_id
 from hegemon.queue.jobs import Origin
 from hegemon.queue.sealing import PLAIN, Sealer
-from hegemon.queue.submit import Limits, Submitter
+from hegemon.queue.submit import Submitter
 from tests.engine.parts import NOW_MS, ORIGIN, Index, Jobs, new_job
 from tests.waiting import wait_until
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import random
 import struct
 import time
 from collections.abc import Callable, Coroutine
@@ -17,6 +19,7 @@ from hegemon.queue.redis import Redis
 from hegemon.queue.store import JobStore
 from hegemon.worker.board import Board
 from hegemon.worker.context import Context
+from hegemon.worker.execution import Executor
 from hegemon.worker.measuring import Measured
 from hegemon.worker.options import WorkerOptions
 from hegemon.worker.pool import Closed, Pool
@@ -92,7 +95,9 @@ class Child:
             index=WorkerIndex(redis, told.worker),
             board=board,
             clock=clock,
-            handlers=known,
+            executor=functools.partial(
+                Executor, board=board, clock=clock, handlers=known, options=told, rng=random.Random()
+            ),
             information=information,
             measured=Measured(board),
             teller=Teller(lambda said: True),

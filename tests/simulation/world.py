@@ -20,6 +20,7 @@ from hegemon.cluster import node as node_module
 from hegemon.cluster.node import Node, StartError
 from hegemon.cluster.settings import load
 from hegemon.election.contract import Role
+from hegemon.monitoring.log_ring import LogRing
 from hegemon.queue import breaker, mongo
 from hegemon.queue.redis import Redis
 from hegemon.worker import board
@@ -334,7 +335,7 @@ class World:
         structlog.configure(processors=[log], cache_logger_on_first_use=False)
         with contextlib.ExitStack() as stack:
             for target, name, value in (
-                (node_module, "configure", lambda *_: None),
+                (node_module, "node_logs", lambda settings: LogRing(0)),
                 (node_stores, "Redis", redis),
                 (node_module, "Supervisor", supervisor),
                 (leadership, "Redis", redis),
