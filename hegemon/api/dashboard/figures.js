@@ -1,20 +1,17 @@
-// Rates from counters: the API tells how many jobs there are in each state, so what happened between two answers is their
-// difference. Kept over a reload of the page, in the tab's own storage; gaps stay gaps.
+// The cluster's figures as /stats tells them, and their course while the page is open: rates over the last 10 s, waits and
+// runs over the last minute. Kept over a reload of the page, in the tab's own storage; gaps stay gaps.
 import {get, may} from './api.js';
-import {millis, now, percentile} from './format.js';
+import {now} from './format.js';
 import {watch} from './live.js';
 
 const EVERY = 2000;
-const LATENCY_EVERY = 5000;
-const SAMPLE = 50;
 export const WINDOW = 5 * 60_000;
-const KEY = 'hegemon.figures';
-const ENDED = ['completed', 'failed', 'cancelled'];
+const KEY = 'hegemon.figures.2';
 
-/** The last /stats, points of rates and of latencies, oldest first: {t, v}. */
-export const figures = {stats: null, error: null, rates: [], depth: [], latency: [], sample: 0};
+/** The last /stats, and points {t, v}, oldest first. rates: accepted, completed and failed a second, failed a minute.
+ * latency: wait p50 and p95, run p50 and p95, in ms. */
+export const figures = {stats: null, error: null, rates: [], depth: [], latency: []};
 const listeners = new Set();
-let last = null;
 
 export function onFigures(listener) {
   listeners.add(listener);
@@ -34,47 +31,14 @@ function push(name, point, every) {
   figures[name] = recent([...points, point]);
 }
 
-/** What happened since the answer before, by the second: [accepted, completed, failed]. Jobs that were removed make a
- * count fall, which is no work undone. */
-export function rates(before, after, seconds) {
-  const more = (name) => Math.max(0, (after[name] ?? 0) - (before[name] ?? 0)) / seconds;
-  const total = (counts) => Object.values(counts).reduce((sum, value) => sum + value, 0);
-  return [Math.max(0, total(after) - total(before)) / seconds, more('completed'), more('failed')];
-}
-
 function hear(stats) {
   const t = now();
   figures.stats = stats;
   figures.error = null;
-  const counts = stats.jobs;
-  // The node counts once a second: of answers closer to each other the difference would jump.
-  if (last && t - last.t < 1500) return tell();
-  if (last && t - last.t < 4 * EVERY) push('rates', {t, v: rates(last.counts, counts, (t - last.t) / 1000)}, EVERY);
-  else if (figures.rates.length) figures.rates = [...figures.rates, gap(3, t)];
-  last = {t, counts};
+  const {rates: speed, wait, processing} = stats.figures;
+  push('rates', {t, v: [speed.submitted.last_10s, speed.completed.last_10s, speed.failed.last_10s, 60 * speed.failed.last_60s]}, EVERY);
   push('depth', {t, v: [stats.queue.ready, stats.queue.delayed, stats.queue.held]}, EVERY);
-  tell();
-}
-
-/** How long the latest completed jobs waited and ran: [wait p50, wait p95, run p50, run p95] in ms. */
-export function latencies(jobs) {
-  const waits = [], runs = [];
-  for (const job of jobs) {
-    const first = millis(job.history[0]?.started_at ?? job.started_at);
-    const due = Math.max(millis(job.created_at), millis(job.scheduled_at) || 0);
-    if (Number.isFinite(first)) waits.push(Math.max(0, first - due));
-    const run = millis(job.completed_at) - millis(job.started_at);
-    if (Number.isFinite(run)) runs.push(Math.max(0, run));
-  }
-  for (const some of [waits, runs]) some.sort((a, b) => a - b);
-  return [percentile(waits, 50), percentile(waits, 95), percentile(runs, 50), percentile(runs, 95)];
-}
-
-function hearCompleted({jobs}) {
-  // A point only while something ends: a line that goes on alone would show old jobs as if they were new.
-  const fresh = jobs.filter((job) => millis(job.completed_at) > now() - 30_000);
-  figures.sample = fresh.length;
-  push('latency', fresh.length ? {t: now(), v: latencies(fresh)} : gap(4, now()), LATENCY_EVERY);
+  push('latency', wait.count ? {t, v: [wait.p50_ms, wait.p95_ms, processing.p50_ms ?? NaN, processing.p95_ms ?? NaN]} : gap(4, t), EVERY);
   tell();
 }
 
@@ -100,11 +64,8 @@ export function start() {
   restore();
   addEventListener('pagehide', save);
   const stop = watch('/stats', {every: EVERY}, hear, (error) => { figures.error = error; tell(); });
-  return () => { stop(); removeEventListener('pagehide', save); last = null; };
+  return () => { stop(); removeEventListener('pagehide', save); };
 }
-
-/** Latencies cost an answer with whole jobs: only a page that shows them asks. */
-export const watchLatencies = () => watch('/jobs', {query: {status: 'completed', limit: SAMPLE}, every: LATENCY_EVERY}, hearCompleted);
 
 /** Jobs that match, counted by reading the list page by page; at most `max`. Returns {jobs, more}. */
 export async function matching(path, query, {max = 5000, signal, told} = {}) {

@@ -92,5 +92,3 @@ export const status = (name) => h('span', {class: `status s-${name}`}, h('i'), S
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** The p-th percentile (nearest rank) of numbers in ascending order; NaN of none. */
-export const percentile = (sorted, p) => (sorted.length ? sorted[Math.max(0, Math.ceil((p / 100) * sorted.length) - 1)] : NaN);

@@ -3,7 +3,7 @@ import {lineChart} from '../charts.js';
 import {cluster, onCluster} from '../cluster.js';
 import {fill, h, icon, say} from '../dom.js';
 import {follow} from '../feed.js';
-import {WINDOW, onFigures, watchLatencies} from '../figures.js';
+import {WINDOW, onFigures} from '../figures.js';
 import {count, now, plural, rate, short, span} from '../format.js';
 import {connection} from '../live.js';
 import {href} from '../router.js';
@@ -24,8 +24,7 @@ export function verdicts({election, vacantSince}, {stats, error, rates}) {
   if (lost.length) found.push(['bad', `${lost.map((member) => member.id).join(', ')} ${lost.length > 1 ? 'are' : 'is'} lost`, `${election.members.length - lost.length} of ${election.members.length} nodes are there.`]);
   if (suspect.length) found.push(['warn', `${suspect.map((member) => member.id).join(', ')} ${suspect.length > 1 ? 'do' : 'does'} not answer in time`, 'The others look whether it still lives.']);
   for (const [type, number] of Object.entries(stats?.queue.parked ?? {})) found.push(['warn', `${plural(number, 'job')} of type ${type} wait`, 'No live worker handles that type.']);
-  const failing = rates.slice(-15).reduce((sum, point) => sum + (Number.isFinite(point.v[2]) ? point.v[2] : 0), 0);
-  if (failing > 0) found.push(['warn', 'Jobs have failed in the last half minute', 'They are among the dead letters.']);
+  if (rates.at(-1)?.v[3] > 0) found.push(['warn', 'Jobs have failed in the last minute', 'They are among the dead letters.']);
   if (!found.length) {
     const alive = election.members.filter((member) => member.health === 'alive').length;
     const waiting = stats?.queue.ready ?? 0;
@@ -60,8 +59,8 @@ export function show({content, onLeave}) {
   const panel = (title, note, ...body) => h('section', {class: 'panel', 'aria-label': title}, h('header', null, h('h2', {class: 'grow'}, title), h('span', {class: 'note'}, note)), body);
   content.append(verdict,
     h('div', {class: 'figures'}, Object.values(tiles).map((tile) => tile.node)),
-    h('div', {class: 'grid'}, panel('Throughput', 'by the second', charts.rates.node), panel('Queue depth', 'jobs in the index', charts.depth.node),
-      panel('Latency', 'the latest 50 completed', charts.latency.node), panel('Failures', 'by the minute', charts.failed.node)),
+    h('div', {class: 'grid'}, panel('Throughput', 'a second, over the last 10 s', charts.rates.node), panel('Queue depth', 'jobs in the index', charts.depth.node),
+      panel('Latency', 'of the last minute', charts.latency.node), panel('Failures', 'in the last minute', charts.failed.node)),
     h('div', {class: 'grid two'}, panel('Election', facts, history), panel('Topology', 'ring: share of the slots in use', picture)));
 
   let drawn = '';
@@ -98,7 +97,7 @@ export function show({content, onLeave}) {
     charts.rates.draw(rates, at);
     charts.depth.draw(depth, at);
     charts.latency.draw(latency, at);
-    charts.failed.draw(byMinute(rates), at);
+    charts.failed.draw(rates.map(({t, v}) => ({t, v: [v[3]]})), at);
     if (!stats || connection.state === 'lost') return;
     const {jobs, queue} = stats;
     const now1 = rates.at(-1)?.v ?? [NaN, NaN, NaN];
@@ -107,7 +106,7 @@ export function show({content, onLeave}) {
     const slots = cluster.election?.members.reduce((sum, member) => sum + (member.health === 'alive' ? member.slots : 0), 0);
     tiles.running.set(count(queue.held), slots ? `with workers, ${count(slots)} slots` : 'with workers');
     tiles.later.set(count(queue.delayed), `${count(jobs.retrying)} to be tried again`);
-    const wait = [...latency].reverse().find((point) => Number.isFinite(point.v[1]))?.v;
+    const wait = latency.findLast((point) => Number.isFinite(point.v[1]))?.v;
     tiles.latency.set(wait ? span(wait[1]) : '–', wait ? `run p95 ${span(wait[3])}` : 'no job ended lately');
     tiles.dead.set(count(jobs.failed), jobs.failed ? 'to look at' : 'none', jobs.failed > 0);
   }));
@@ -120,19 +119,5 @@ export function show({content, onLeave}) {
   }));
   const turning = setInterval(() => { showHistory(); if (!cluster.election?.leader_id) showCluster(); }, 10_000);
   onLeave(() => clearInterval(turning));
-  onLeave(watchLatencies());
   onLeave(follow({kind: 'office.'}, ({events}) => { offices = events; showHistory(); }));
-}
-
-/** Failures of the minute before each point. */
-function byMinute(rates) {
-  return rates.map((point, at) => {
-    if (!Number.isFinite(point.v[2])) return {t: point.t, v: [NaN]};
-    let sum = 0;
-    for (let i = at; i > 0 && rates[i].t > point.t - 60_000; i -= 1) {
-      const [one, before] = [rates[i], rates[i - 1]];
-      if (Number.isFinite(one.v[2]) && Number.isFinite(before.v[2])) sum += (one.v[2] * (one.t - before.t)) / 1000;
-    }
-    return {t: point.t, v: [Math.round(sum)]};
-  });
 }

@@ -1,49 +1,40 @@
-// Queues: what each holds. The API counts jobs by state over all queues, so the figures by queue are counted from the
-// newest live jobs, and say so; what the index holds is exact.
-import {get} from '../api.js';
+// Queues: what each holds, for how long its oldest job has waited, how fast it is. What the whole index holds is as of now;
+// the leader looks at each queue every few seconds.
 import {fill, h} from '../dom.js';
 import {problem} from '../feedback.js';
 import {onFigures} from '../figures.js';
-import {ago, count, millis, now, plural, short} from '../format.js';
+import {count, plural, rate, short, span} from '../format.js';
 import {list} from '../list.js';
 import {href} from '../router.js';
 
-const LIVE = ['pending', 'running', 'retrying', 'scheduled'];
-const PER_STATE = 200;
-const EVERY = 4000;
+// What the index calls it, what the page calls it, and the state that its jobs have.
+const PLACES = [['ready', 'Ready', 'pending'], ['held', 'With workers', 'running'], ['delayed', 'Delayed', 'scheduled'], ['parked', 'Without a worker', 'pending']];
 
-/** Rows by queue of live jobs: {queue, pending, running, retrying, scheduled, oldest, types}. */
-export function byQueue(jobs) {
-  const rows = new Map();
-  for (const job of jobs) {
-    const row = rows.get(job.queue) ?? {queue: job.queue, pending: 0, running: 0, retrying: 0, scheduled: 0, oldest: NaN, types: new Set()};
-    row[job.status] += 1;
-    row.types.add(job.type);
-    if (job.status === 'pending') row.oldest = Math.min(row.oldest || Infinity, millis(job.created_at));
-    rows.set(job.queue, row);
-  }
-  return [...rows.values()].sort((a, b) => b.pending + b.running - a.pending - a.running || a.queue.localeCompare(b.queue));
-}
-
-export function show({content, onLeave, alive}) {
+export function show({content, onLeave}) {
   const totals = h('div', {class: 'figures'});
   const note = h('span', {class: 'note'});
   const wrong = h('div');
   const parked = h('div', {class: 'body'});
-  const number = (state) => ({label: state[0].toUpperCase() + state.slice(1), cls: `num ${state === 'pending' || state === 'running' ? '' : 'mid'}`, cell: (row) => (row[state] ? h('a', {href: href('/jobs', {queue: row.queue, status: state})}, count(row[state])) : h('span', {class: 'faint'}, '0'))});
+  const number = ([place, label, status]) => ({label, cls: `num ${place === 'ready' || place === 'held' ? '' : 'mid'}`, cell: (row) => (row[place] ? h('a', {href: href('/jobs', {queue: row.name, status})}, count(row[place])) : h('span', {class: 'faint'}, row[place] === null ? '–' : '0'))});
   const table = list({
-    caption: 'Queues', key: (row) => row.queue, open: true, sign: (row) => LIVE.map((state) => row[state]).join() + Math.round((now() - row.oldest) / 1000),
-    columns: [{label: 'Queue', cls: 'main', cell: (row) => h('a', {href: href('/jobs', {queue: row.queue})}, row.queue)}, ...LIVE.map(number),
-      {label: 'Oldest waiting', cls: 'num', cell: (row) => (Number.isFinite(row.oldest) ? ago(now() - row.oldest) : '–')},
-      {label: 'Types', cls: 'wide cut', cell: (row) => [...row.types].sort().join(', ')}],
-    empty: () => [h('b', null, 'No live jobs'), 'A queue is there as soon as a job is in it.'],
+    caption: 'Queues', key: (row) => row.name, open: true, sign: (row) => JSON.stringify(row),
+    columns: [{label: 'Queue', cls: 'main', cell: (row) => h('a', {href: href('/jobs', {queue: row.name})}, row.name)}, ...PLACES.map(number),
+      {label: 'Oldest waits for', cls: 'num', cell: (row) => (row.oldest_age_s === null ? '–' : span(1000 * row.oldest_age_s))},
+      {label: 'Completed/s', cls: 'num wide', cell: (row) => rate(row.rates.completed.last_10s)},
+      {label: 'Wait p95', cls: 'num wide', cell: (row) => span(row.wait.p95_ms ?? NaN)},
+      {label: 'Run p95', cls: 'num wide', cell: (row) => span(row.processing.p95_ms ?? NaN)}],
+    empty: () => [h('b', null, 'No queues'), 'A queue is there as soon as a job is in it.'],
   });
   content.append(totals, wrong,
-    h('section', {class: 'panel', 'aria-label': 'Queues'}, h('header', null, h('h2', {class: 'grow'}, 'Queues with live jobs'), note), table.node),
+    h('section', {class: 'panel', 'aria-label': 'Queues'}, h('header', null, h('h2', {class: 'grow'}, 'Queues'), note), table.node),
     h('section', {class: 'panel', 'aria-label': 'Jobs without a worker'}, h('header', null, h('h2', {class: 'grow'}, 'Waiting for a worker'), h('span', {class: 'note'}, 'no live worker handles their type')), parked));
 
-  onLeave(onFigures(({stats}) => {
+  onLeave(onFigures(({stats, error}) => {
+    fill(wrong, error ? problem(error) : null);
     if (!stats) return;
+    const {queues, depth_age_s: age} = stats.figures;
+    table.update(queues);
+    fill(note, age === null ? 'no leader has looked yet' : `as of ${span(1000 * age)} ago; waits and runs of the last minute`);
     const figure = (name, value, sub) => h('div', {class: 'figure'}, h('div', {class: 'name'}, name), h('div', {class: 'value'}, short(value)), h('div', {class: 'sub'}, sub));
     const {queue, jobs} = stats;
     const waiting = Object.entries(queue.parked);
@@ -51,26 +42,4 @@ export function show({content, onLeave, alive}) {
       figure('Without a worker', waiting.reduce((sum, [, value]) => sum + value, 0), plural(waiting.length, 'type')), figure('Completed', jobs.completed, 'kept'), figure('Dead letters', jobs.failed, 'kept'));
     fill(parked, waiting.length ? h('dl', {class: 'facts'}, waiting.map(([type, value]) => [h('dt', null, type), h('dd', null, h('a', {href: href('/jobs', {type, status: 'pending'})}, plural(value, 'job')))])) : h('span', {class: 'muted'}, 'None. Every type that waits has a worker.'));
   }));
-
-  let timer = 0;
-  async function look() {
-    const stop = new AbortController();
-    leave = () => stop.abort();
-    const began = performance.now();
-    try {
-      if (!document.hidden) {
-        const pages = await Promise.all(LIVE.map((status) => get('/jobs', {status, limit: PER_STATE}, {signal: stop.signal})));
-        table.update(byQueue(pages.flatMap((page) => page.jobs)));
-        fill(note, pages.some((page) => page.next_cursor) ? `counted from the newest ${PER_STATE} jobs of each state` : 'all live jobs');
-        fill(wrong);
-      }
-    } catch (error) {
-      if (!alive()) return;
-      fill(wrong, problem(error));
-    }
-    if (alive()) timer = setTimeout(look, Math.max(EVERY, 3 * (performance.now() - began)));
-  }
-  let leave = () => {};
-  onLeave(() => { clearTimeout(timer); leave(); });
-  look();
 }
