@@ -87,6 +87,11 @@ class HttpFrontend:
         """When the API's certificate ends, in seconds since 1970; None without TLS."""
         return None if self.tls is None else self.tls.certificate.not_after.timestamp()
 
+    @property
+    def activity_streams(self) -> tuple[int, int]:
+        """Clients that follow the activity live, and how many were dropped since the start, too slow to follow."""
+        return 0, 0
+
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, answer what is under way within the grace, close."""
         if self.streams is not None:

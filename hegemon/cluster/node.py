@@ -64,6 +64,9 @@ class Frontend(Protocol):
     @property
     def certificate_ends_s(self) -> float | None: ...
 
+    @property
+    def activity_streams(self) -> tuple[int, int]: ...
+
     async def start(
         self, jobs: Jobs, observer: Observer, metrics: Metrics | None, protection: Protection | None, meters: Meters
     ) -> None: ...
@@ -269,6 +272,7 @@ class Node:
                 heard=self._heard,
                 certificate_ends_s=lambda: self._frontend.certificate_ends_s,
                 data=self._settings.store.store_data_dir,
+                streams=lambda: self._frontend.activity_streams,
             )
         )
 

@@ -22,6 +22,7 @@ class Frontend:
     """`hegemon.cluster.node.Frontend` for the node of one host."""
 
     certificate_ends_s: float | None = None
+    activity_streams = (0, 0)
 
     def __init__(self, world: World, host: str) -> None:
         self.url = f"http://{host}"
