@@ -90,7 +90,7 @@ class HttpFrontend:
     @property
     def activity_streams(self) -> tuple[int, int]:
         """Clients that follow the activity live, and how many were dropped since the start, too slow to follow."""
-        return 0, 0
+        return (0, 0) if self.streams is None else (self.streams.open, self.streams.dropped)
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, answer what is under way within the grace, close."""

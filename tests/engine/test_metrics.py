@@ -190,10 +190,12 @@ async def test_a_queue_that_waits_has_a_depth_and_an_age_until_it_runs(
     def waits(text: str) -> bool:
         return total(text, "hegemon_queue_oldest_age_seconds", queue="slow") >= 1.0
 
-    text = await until(shared, waits, "the queue to have waited for a second, as the leader saw it")
-    depth = {state: total(text, "hegemon_queue_depth", queue="slow", state=state) for state in ("ready", "held")}
-    assert sum(depth.values()) == len(held) + len(behind)
-    assert depth["held"] >= 4
+    def all_seen(text: str) -> bool:
+        # The leader may have looked while they were still submitted.
+        return waits(text) and total(text, "hegemon_queue_depth", queue="slow") == len(held) + len(behind)
+
+    text = await until(shared, all_seen, "all to be seen by the leader, and to have waited for a second")
+    assert total(text, "hegemon_queue_depth", queue="slow", state="held") >= 4
     assert total(text, "hegemon_worker_slots_busy") == 4
     gate.open()
     for job_id in (*held, *behind):
@@ -203,6 +205,14 @@ async def test_a_queue_that_waits_has_a_depth_and_an_age_until_it_runs(
     # By the cluster's clock, which two processes read: half of what was seen is surely there.
     assert total(text, f"{name}_sum", queue="slow") - total(worked, f"{name}_sum", queue="slow") >= 0.5
     await until(shared, lambda text: not waits(text), "the age to be gone")
+
+
+async def test_a_client_that_follows_the_activity_is_counted_while_it_does(shared: NodeProcess) -> None:
+    name = "hegemon_activity_streams"
+    async with shared.api.stream("GET", "/api/v1/activity/stream") as answer:
+        assert answer.status_code == 200
+        await until(shared, lambda text: total(text, name) == 1, "a stream to be counted")
+    await until(shared, lambda text: total(text, name) == 0, "no stream to be left")
 
 
 async def test_queues_beyond_a_hundred_share_one_value(shared: NodeProcess) -> None:
