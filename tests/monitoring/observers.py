@@ -21,7 +21,7 @@ from tests.monitoring.programs import program
 from tests.nodes import free_port
 from tests.waiting import wait_until
 
-# Long enough for a scrape on a busy machine; Grafana's $__rate_interval is four of them.
+# Long enough for a scrape on a busy machine.
 SCRAPE_S: Final = 2
 
 

@@ -138,6 +138,13 @@ def test_prometheus_accepts_the_files_and_the_examples() -> None:
     ended_well(program("amtool"), "check-config", PROMETHEUS / "alertmanager.yml")
 
 
+def test_the_example_for_alertmanager_wakes_people_for_what_is_critical_alone() -> None:
+    config = f"--config.file={PROMETHEUS / 'alertmanager.yml'}"
+    for severity, receiver in (("critical", "on-call"), ("warning", "team")):
+        told = ended_well(program("amtool"), "config", "routes", "test", config, f"severity={severity}", "cluster=c")
+        assert told.strip() == receiver
+
+
 def test_what_an_alert_says_uses_labels_that_it_has() -> None:
     # Where a label is missing, people would read "no value".
     known = {case.alert: {*case.labels, "severity"} for case in CASES}

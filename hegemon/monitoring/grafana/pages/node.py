@@ -127,7 +127,7 @@ _PROCESS: Final = (
 _API: Final = (
     Panel(
         title="Requests, by status",
-        description="Answers of the API, a second.",
+        description="Answers a second, probes and scrapes too: a node that is not ready yet says 503.",
         queries=(Query(rate("hegemon_http_requests_total", NODE, "status"), "{{status}}"),),
         unit="reqps",
         stacked=True,
