@@ -127,8 +127,20 @@ def node(ctx: typer.Context) -> None:
     _pass_on("node", ctx.args)
 
 
-def _pass_on(name: str, args: Sequence[str]) -> None:
-    module = f"hegemon.cli.{name}"
+@app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="FILE")
+def backup(ctx: typer.Context) -> None:
+    """Write all that a cluster keeps into one file, while it runs."""
+    _pass_on("backup", ctx.args)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False, options_metavar="FILE")
+def restore(ctx: typer.Context) -> None:
+    """Fill an empty database from such a file, while no node runs."""
+    _pass_on("restore", ctx.args, "backup")
+
+
+def _pass_on(name: str, args: Sequence[str], place: str | None = None) -> None:
+    module = f"hegemon.cli.{place or name}"
     try:
         function: Callable[..., Any] = getattr(import_module(module), name)
     except ModuleNotFoundError as error:

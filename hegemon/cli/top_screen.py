@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,7 +81,7 @@ def _figures(top: Top, width: int, *, plain: bool) -> list[Text]:
     rates, queue, jobs = figures.get("rates", {}), stats.get("queue", {}), stats.get("jobs", {})
     speed = _row("rate", *((name, per_second(rates.get(key))) for name, key in _RATES))
     room = width - speed.cell_len - 2
-    if room > 8:
+    if room > 8 and len(top.done) > 1:
         speed.append("  ").append(sparkline(list(top.done), min(room, 60), plain=plain), "cyan")
     oldest = max((one for one in figures.get("queues", ()) if one.get("oldest_age_s")), key=_age, default=None)
     waits = [("oldest", f"{took(oldest['oldest_age_s'] * 1000)} in {oldest['name']}")] if oldest else [("oldest", "-")]
@@ -159,7 +160,7 @@ def _pane(frame: Frame, console: Console, pane: str, width: int, height: int) ->
     sheet = _SHEETS[pane](rows[view.first : view.first + height - 1], frame, width)
     drawn = list(sheet.__rich_console__(console, console.options.update(max_width=width)))
     heading = drawn[0]
-    heading.highlight_words([top.order(pane).heading], "underline")
+    heading.highlight_regex(rf"(?<!\S){re.escape(top.order(pane).heading)}(?!\S)", "underline")
     left = len(rows) - view.first - (height - 1)
     if left > 0 or view.first:
         note = f" {view.first + 1}-{view.first + len(drawn) - 1} of {len(rows)}"

@@ -95,6 +95,7 @@ def test_a_paused_silent_or_stale_one_says_so() -> None:
 
 def test_where_letters_are_ascii_the_bars_are_too() -> None:
     made = top()
+    made.done.extend([1.0, 2.0])
     assert "▁" in drawn(made, 80, 24)[3] or "█" in drawn(made, 80, 24)[3]
     assert drawn(made, 80, 24, encoding="ascii")[3].isascii()
 
