@@ -8,6 +8,8 @@ import pytest
 from hegemon.api.frontend import HttpFrontend
 from hegemon.cluster.settings import load
 
+ANYWHERE = "0.0.0.0"  # noqa: S104 - no port is bound
+
 
 def url(**environ: str) -> str:
     secured = {"AUTH_ENABLED": "true", "JWT_SECRET": secrets.token_hex(32), "TRUSTED_PROXIES": "10.0.0.1"}
@@ -15,7 +17,7 @@ def url(**environ: str) -> str:
 
 
 def test_a_node_on_all_addresses_is_advertised_by_the_name_of_its_host() -> None:
-    assert url(SERVER_HOST="0.0.0.0", SERVER_PORT="8081") == f"http://{socket.gethostname()}:8081"  # noqa: S104
+    assert url(SERVER_HOST=ANYWHERE, SERVER_PORT="8081") == f"http://{socket.gethostname()}:8081"
 
 
 def test_a_node_on_one_address_is_advertised_by_it() -> None:
@@ -24,4 +26,4 @@ def test_a_node_on_one_address_is_advertised_by_it() -> None:
 
 @pytest.mark.parametrize("given", ["https://jobs.example.com:8443", "https://jobs.example.com:8443/"])
 def test_server_advertise_beats_what_the_node_listens_on(given: str) -> None:
-    assert url(SERVER_HOST="0.0.0.0", SERVER_ADVERTISE=given) == "https://jobs.example.com:8443"  # noqa: S104
+    assert url(SERVER_HOST=ANYWHERE, SERVER_ADVERTISE=given) == "https://jobs.example.com:8443"

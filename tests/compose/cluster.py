@@ -130,13 +130,14 @@ class Cluster:
         """Wait until each of these jobs is completed."""
         waits = set(ids)
 
-        async def none_waits() -> bool:
-            for job in sorted(waits):
-                answer = await self.any("GET", f"/api/v1/jobs/{job}")
-                if answer is None or answer.json()["status"] != "completed":
-                    return False
+        async def ended(job: str) -> None:
+            answer = await self.any("GET", f"/api/v1/jobs/{job}")
+            if answer is not None and answer.json()["status"] == "completed":
                 waits.discard(job)
-            return True
+
+        async def none_waits() -> bool:
+            await asyncio.gather(*(ended(job) for job in sorted(waits)[:50]))
+            return not waits
 
         await wait_until(none_waits, LONG_S, f"{len(ids)} jobs to be completed")
 

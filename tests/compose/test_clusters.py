@@ -255,6 +255,19 @@ async def test_a_rolling_restart_under_load_loses_no_job(cluster: Cluster) -> No
     await cluster.completed(ids)
 
 
+async def test_a_node_is_replaced_by_a_new_container_under_load(cluster: Cluster) -> None:
+    if cluster.engine.name != "docker":
+        pytest.skip("podman-compose 1.3 replaces no single service")
+    leader = await cluster.leader()
+    before = cluster.engine.inspect(cluster.container(leader))["Id"]
+    async with load(cluster) as ids:
+        again = ("--no-deps", "--force-recreate", leader)
+        await asyncio.to_thread(cluster.engine.up, cluster.algorithm, *again)
+        await everybody_is_there(cluster)
+    assert cluster.engine.inspect(cluster.container(leader))["Id"] != before
+    await cluster.completed(ids)
+
+
 async def test_a_cluster_that_was_stopped_has_its_data_when_it_starts(cluster: Cluster) -> None:
     done = await cluster.submit(5)
     await cluster.completed(done)

@@ -1,0 +1,49 @@
+"""What an engine makes of the compose files and of the Dockerfile before anything runs."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.compose.cluster import NODES
+from tests.compose.engines import NODE_IMAGE, Engine
+from tests.compose.machine import LabError
+
+pytestmark = pytest.mark.compose
+
+
+@pytest.mark.parametrize("algorithm", NODES)
+def test_the_composer_takes_the_file_as_it_is(engine: Engine, algorithm: str) -> None:
+    described = yaml.safe_load(engine.compose(algorithm, "config"))
+    assert set(described["services"]) >= {f"node-{number + 1}" for number in range(NODES[algorithm])}
+    for name, service in described["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+
+
+@pytest.mark.parametrize("algorithm", NODES)
+def test_without_secrets_nothing_comes_up_and_it_is_said_what_to_do(engine: Engine, algorithm: str) -> None:
+    with pytest.raises(LabError, match="run compose/init first"):
+        engine.compose(algorithm, "--env-file", "/dev/null", "config")
+
+
+def test_the_image_is_slim_and_runs_as_nobody_special(engine: Engine) -> None:
+    found = engine.inspect(NODE_IMAGE)
+    config = found["Config"]
+    assert isinstance(config, dict)
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["hegemon"]
+    assert config["Cmd"] == ["node"]
+    assert {name.rpartition(".")[2] for name in config["Labels"]} >= {"title", "licenses", "version", "revision"}
+    # Docker and podman keep it in places of their own.
+    assert "hegemon-healthcheck" in str(config.get("Healthcheck") or found["HealthCheck"])
+    base = engine.inspect("docker.io/library/python:3.13.9-slim-trixie")["Size"]
+    size = found["Size"]
+    assert isinstance(base, int)
+    assert isinstance(size, int)
+    # The packages and the code; what builds them stays behind.
+    assert size - base < 150_000_000
+    look = "ls /opt/hegemon/lib/python3*/site-packages; ls /build /wheels 2>&1; find / -xdev -perm /6000 -path '/opt/*'"
+    listed = engine.machine.run(engine.tool, "run", "--rm", "--entrypoint", "sh", NODE_IMAGE, "-c", look, check=False)
+    assert "hegemon" in listed
+    assert not re.search(r"^(pip|hatchling|setuptools|pytest)\b", listed, re.MULTILINE)
