@@ -19,7 +19,8 @@ Written by `python -m hegemon.monitoring.event_page docs/events.md` from the tab
 
 What happens to nodes, elections, workers, jobs, stores and credentials is told once, by the part that knows it, as one
 of these events. `GET /api/v1/activity` (older clients: `GET /events`) answers them for the whole cluster, also those of
-nodes that are gone; `hegemon events --follow` shows them as they come. Each has an `id` (NODE:BOOT:SEQ, where SEQ
+nodes that are gone; `GET /api/v1/activity/stream` tells them as they come, and so do `hegemon events --follow` and the
+dashboard. Each has an `id` (NODE:BOOT:SEQ, where SEQ
 counts a node's events since its start without gaps), the time of the cluster's clock, its node, kind, severity and
 fields.
 
@@ -33,6 +34,22 @@ the audit log, which only admins read. Kinds and fields may be added: clients pa
 | failed tries told one by one | 10 a second and worker process; the others are counted in `jobs.unlisted` |
 | successes | counted, one event for 10 seconds |
 | refused credentials | one of a kind in 10 seconds; the next one says how many were left out |
+| streams | MAX_ACTIVITY_STREAMS a node; who is 256 events behind, or reads nothing, for 15 seconds is dropped |
+
+A stream is server-sent events: `id` is where to go on (`Last-Event-ID`, or `?after=`), and whoever does misses nothing
+and gets nothing twice, on whichever node. Events without a name are those of the tables below; the others are:
+
+| event | data | when |
+|---|---|---|
+| `state` | `complete`, `missing` | first of all, and when the store that the nodes share goes or comes back |
+| `dropped` | `code`, `detail`, `resume` | the last word to a client that reads too slowly |
+| `end` | `code`, `detail`, `resume` | the last word otherwise: `token_expired`, `unauthenticated`, `stopping`, … |
+
+While `complete` is false a node tells its own events alone, at once and without an `id` of the stream. Afterwards comes
+what was missed; what was told without a place may then come again with one, after a break or on another node: the `id`
+in its data is the same. `resume` says whether it is worth coming back.
+
+    curl -N -H "Authorization: Bearer $TOKEN" 'http://127.0.0.1:8080/api/v1/activity/stream?kind=election.'
 
 `warning` deserves a look; `error` an action, or at least an explanation.
 """
