@@ -11,7 +11,7 @@ peer may be, how much is under way at once.
 | requests under way              | MAX_REQUESTS, weighed by body    | 503 overloaded, the connection stays     |
 | bodies being read, all together | 256 MiB                          | 503 overloaded, closed                   |
 | an answer, slow to be made      | REQUEST_TIMEOUT; no stream       | 408, or 503 outcome_unknown for a change |
-| an answer, slow to be read      | WRITE_TIMEOUT without a byte     | cut                                      |
+| an answer, slow to be read      | WRITE_TIMEOUT; no stream         | cut                                      |
 | no request                      | KEEP_ALIVE_TIMEOUT               | closed                                   |
 | requests sent ahead of answers  | 32                               | cut                                      |
 
@@ -346,7 +346,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _is_stuck(self, now: float) -> bool:
         """Whether the peer reads nothing of what was written; then it is cut off."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = 0 if self._slot is not None and self._slot.lasts else self.transport.get_write_buffer_size()
         if unsent == 0 or unsent < self._unsent or self._unsent == 0:
             self._unsent, self._unsent_since = unsent, now
             return False

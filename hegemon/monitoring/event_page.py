@@ -19,8 +19,8 @@ Written by `python -m hegemon.monitoring.event_page docs/events.md` from the tab
 
 What happens to nodes, elections, workers, jobs, stores and credentials is told once, by the part that knows it, as one
 of these events. `GET /api/v1/activity` (older clients: `GET /events`) answers them for the whole cluster, also those of
-nodes that are gone; `GET /api/v1/activity/stream` tells them as they come, and so do `hegemon events --follow` and the
-dashboard. Each has an `id` (NODE:BOOT:SEQ, where SEQ
+nodes that are gone; `GET /api/v1/activity/stream` tells them as they come, and so do the dashboard and, by asking
+twice a second, `hegemon events --follow`. Each has an `id` (NODE:BOOT:SEQ, where SEQ
 counts a node's events since its start without gaps), the time of the cluster's clock, its node, kind, severity and
 fields.
 
