@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -61,6 +60,8 @@ def logs(
 
     As JSON it is one line for each, as it was written.
     """
+    import asyncio
+
     if level is not None and level not in LEVELS:
         raise usage(f"--level must be one of {', '.join(LEVELS)}; got {level!r}.")
     params = {"level": level, "job": job, "request": request, "grep": grep, "since": _since(since)}
@@ -120,6 +121,8 @@ async def _follow_files(
 async def _going_on(
     found: list[Line], more: Callable[[], Awaitable[list[Line]]], show: Show, until: float | None
 ) -> None:
+    import asyncio
+
     if not found and until is None:
         note("No lines.")
     show(found)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionFault
 from hegemon.cluster.figures import FigureKeeper
+from hegemon.cluster.frontend import Frontend
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
 from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
-from hegemon.cluster.ports import Jobs, Metrics, Observer
 from hegemon.cluster.protection import Protection
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
@@ -54,24 +54,6 @@ log = structlog.get_logger(__name__)
 
 # How long a stopping node tries to write what its audit log still holds.
 CLOSE_S: Final = 5.0
-
-
-class Frontend(Protocol):
-    """The API of a node, given to it from above."""
-
-    url: str
-
-    @property
-    def certificate_ends_s(self) -> float | None: ...
-
-    @property
-    def activity_streams(self) -> tuple[int, int]: ...
-
-    async def start(
-        self, jobs: Jobs, observer: Observer, metrics: Metrics | None, protection: Protection | None, meters: Meters
-    ) -> None: ...
-
-    async def stop(self, grace_s: float) -> None: ...
 
 
 class StartError(Exception):
