@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import uuid
 from typing import Final
@@ -56,9 +57,14 @@ class Board:
     @classmethod
     def create(cls, slots: int) -> Board:
         """A new, unnamed board."""
-        with tempfile.TemporaryFile() as file:
-            os.ftruncate(file.fileno(), _size(slots))
-            fd = os.dup(file.fileno())
+        if sys.platform == "linux":
+            # Not a file: its pages are made when they are first touched, and where a full disk has none, that is a
+            # SIGBUS, for the worker that counts a new queue as for the node that looks.
+            fd = os.memfd_create("hegemon-board")
+        else:
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
+        os.ftruncate(fd, _size(slots))
         os.set_inheritable(fd, True)
         return cls(fd, slots)
 
