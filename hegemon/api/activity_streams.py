@@ -280,8 +280,10 @@ class ActivityStreams:
         """The next entries as this stream gets them; None if they are gone. Streams of one filter share them."""
         start = stream.position
         end = min(start + AT_ONCE, self._feed.head)
-        key = (stream.which, start, end, stream.joined)
-        shared = (stream.which, start, end)
+        # What has a place lies behind what this stream is still owed, and comes after that.
+        owed = stream.owed is not None or stream.blind
+        key = (stream.which, start, end, owed, stream.joined)
+        shared = (stream.which, start, end, owed)
         found = self._frames.get(shared)
         if found is None:
             found = self._frames.get(key)
@@ -289,7 +291,7 @@ class ActivityStreams:
             entries = self._feed.since(start)
             if entries is None:
                 return None
-            entries = entries[: end - start]
+            entries = [told for told in entries[: end - start] if not owed or told.place is None]
             missing = self._missing() if any(told.event is None for told in entries) else []
             frames = [event_stream.frame(told, stream.which, joined=stream.joined, missing=missing) for told in entries]
             found = b"".join(frames)
