@@ -86,7 +86,9 @@ class OutsideIssuer:
         role = _role(said, self._role_claim)
         if role is None:
             raise Unauthenticated("The token names no role that is known here.", reason="no role")
-        return Verified(principal=Principal(f"outside:{subject}", role), until_ms=int(expires or 0) * 1000)
+        return Verified(
+            principal=Principal(f"outside:{subject}", role), until_ms=int(((expires or 0) + LEEWAY_S) * 1000)
+        )
 
     async def _key(self, kid: object) -> SigningKey:
         if not isinstance(kid, str):
