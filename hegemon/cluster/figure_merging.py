@@ -53,17 +53,18 @@ def merged(told: Sequence[Told], now_ms: int, missing: list[str]) -> ClusterFigu
     """The cluster's figures of what its nodes tell."""
     names = Names()
     speeds = [_speeds(one, names.of) for one in told]
+    of_queues = _of_queues(speeds)
     rows = _rows(told, names.of)
     leader = max((one for one in told if one.depths_at_ms is not None), key=_found_at, default=None)
     depths = {} if leader is None else _depths(leader.depths, names.of)
-    queues = sorted({*depths, *(queue for one in speeds for queue, _ in one), *(queue for _, queue in rows)})
+    queues = sorted({*depths, *of_queues, *(queue for _, queue in rows)})
     return ClusterFigures(
         counters=Counters(*(sum(column) for column in zip(*(_values(one.counters) for one in told), strict=True))),
         rates=_rates(speeds),
         wait=_percentiles(rows, WAIT),
         processing=_percentiles(rows, PROCESSING),
         lateness=_percentiles(rows, LATENESS),
-        queues=[_queue(queue, depths.get(queue), _rates(speeds, queue), rows, leader) for queue in queues],
+        queues=[_queue(queue, depths.get(queue), _rates(of_queues.get(queue, ())), rows, leader) for queue in queues],
         nodes=[
             _node(one, now_ms, _rates([of_one])) for one, of_one in sorted(zip(told, speeds, strict=True), key=_by_name)
         ],
@@ -95,12 +96,21 @@ def _speeds(told: Told, name_of: Callable[[str], str]) -> _Speeds:
     return speeds
 
 
-def _rates(speeds: Iterable[_Speeds], queue: str | None = None) -> Rates:
-    """Of all queues, or of one."""
+def _of_queues(speeds: Iterable[_Speeds]) -> dict[str, list[_Speeds]]:
+    """The same by queue, so that a hundred queues are not looked for a hundred times in all that there is."""
+    found: dict[str, list[_Speeds]] = defaultdict(list)
+    for one in speeds:
+        for (queue, name), both in one.items():
+            found[queue].append({(queue, name): both})
+    return found
+
+
+def _rates(speeds: Iterable[_Speeds]) -> Rates:
+    """The sum of these."""
     sums = {name: [0.0, 0.0] for name in _RATES}
     for one in speeds:
-        for (of_queue, name), (short, long) in one.items():
-            if queue in (None, of_queue) and name in sums:
+        for (_, name), (short, long) in one.items():
+            if name in sums:
                 sums[name][0] += short
                 sums[name][1] += long
     return Rates(**{name: Rate(round(short, 3), round(long, 3)) for name, (short, long) in sums.items()})
@@ -119,7 +129,10 @@ def _rows(told: Iterable[Told], name_of: Callable[[str], str]) -> dict[tuple[str
 
 
 def _percentiles(rows: Mapping[tuple[str, str], list[int]], measure: Measure, queue: str | None = None) -> Percentiles:
-    found = [row for (name, of), row in rows.items() if name == measure.name and queue in (None, of)]
+    if queue is not None:
+        row = rows.get((measure.name, queue))
+        return percentiles(measure.bounds, row) if row else Percentiles()
+    found = [row for (name, _), row in rows.items() if name == measure.name]
     return percentiles(measure.bounds, added(found)) if found else Percentiles()
 
 
