@@ -65,6 +65,8 @@ class Stream:
     def __init__(self, outlet: Outlet, which: ActivityFilter, principal: Principal, credential: bytes | None) -> None:
         self.outlet, self.which, self.principal, self.credential = outlet, which, principal, credential
         self.live = False
+        # It reads from the store, and has no position yet.
+        self.joining = True
         self.position = self.joined = 0
         # Where it goes on once the store is back.
         self.owed: int | None = None
@@ -172,6 +174,7 @@ class ActivityStreams:
     async def _join(self, stream: Stream, after: int | None) -> None:
         """Bring it to where the log goes on for it, or as far as it can be brought now."""
         feed = self._feed
+        stream.joining = True
         if feed.read_to is None or (after is not None and after > feed.read_to):
             await feed.look()
         if after is None or (feed.read_to is not None and feed.complete and after > feed.read_to):
@@ -229,6 +232,7 @@ class ActivityStreams:
 
     def _enter(self, stream: Stream, number: int, place: int | None) -> None:
         stream.position = stream.joined = number
+        stream.joining = False
         self._say_state(stream, place)
 
     def _say_state(self, stream: Stream, place: int | None) -> None:
@@ -241,7 +245,7 @@ class ActivityStreams:
     def _too_slow(self, stream: Stream) -> bool:
         """Whether its client has read nothing for too long, or is too far behind for too long."""
         now_s = self._now_s()
-        if self._feed.head - stream.position <= BEHIND_MAX:
+        if stream.joining or self._feed.head - stream.position <= BEHIND_MAX:
             stream.behind_s = None
         elif stream.behind_s is None:
             stream.behind_s = now_s
