@@ -48,7 +48,9 @@ class Exchange(RequestResponseCycle):
             if "hegemon.stream" in message:
                 # What follows goes another way than by messages (`Outlet`).
                 await super().send(message)
-                message["hegemon.stream"](Outlet(self))
+                if not self.disconnected:
+                    # The socket of one that has gone is closed, and its number perhaps another's.
+                    message["hegemon.stream"](Outlet(self))
                 return
             head = self._usual_head(message)
             if head:
