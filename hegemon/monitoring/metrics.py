@@ -61,7 +61,10 @@ class NodeMetrics:
     async def render(self, accept: str) -> tuple[bytes, bytes]:
         """The exposition and its content type, in the format that this Accept header prefers."""
         encode, content_type = choose_encoder(accept)
-        page = Page([self._from.cluster, self._from.node], self._read(), self._from.supervisor.series())
+        # A file system that does not answer holds up the scrape and not the loop.
+        places = await asyncio.to_thread(self._of_places)
+        read = {**self._read(), **places}
+        page = Page([self._from.cluster, self._from.node], read, self._from.supervisor.series())
         # A hundred queues make ten thousand lines: the loop, which elections hang on, does not wait for them.
         return await asyncio.to_thread(encode, page), content_type.encode()
 
@@ -75,7 +78,6 @@ class NodeMetrics:
             **series,
             **self._of_depths(),
             **self._of_traffic(),
-            **self._of_places(),
             "hegemon_build_info": [((VERSION, self._from.algorithm), 1.0)],
             "hegemon_store_up": [((store,), float(up)) for store, up in heard.stores_up.items()],
             "hegemon_events_total": [((kind,), float(heard.kinds[kind])) for kind in KINDS],
