@@ -23,7 +23,18 @@ DEFAULT_BYTES_MAX: Final = 1_000
 
 def told(handlers: Mapping[str, Handler]) -> list[JobType]:
     """What there is to tell of these handlers; of the first TYPES_MAX by name."""
-    return [describe(handlers[name]) for name in sorted(handlers)[:TYPES_MAX]]
+    return [_tellable(handlers[name]) for name in sorted(handlers)[:TYPES_MAX]]
+
+
+def _tellable(handler: Handler) -> JobType:
+    """What can be told of it; without words where those of its author are no JSON, as an object in a model's
+    `json_schema_extra` is not: a worker starts all the same."""
+    try:
+        about = describe(handler)
+        msgspec.json.encode(about)
+    except Exception:  # noqa: BLE001 - it comes from the user's code
+        return JobType(type=handler.type, max_retries=handler.max_retries, timeout_ms=handler.timeout_ms)
+    return about
 
 
 def describe(handler: Handler) -> JobType:

@@ -20,6 +20,8 @@ from hegemon.worker.context import Context
 from hegemon.worker.registry import InvalidPayload, job
 from hegemon.worker.schemas import DEFAULT_BYTES_MAX, describe, told
 
+NO_JSON: Any = object
+
 
 @pytest.fixture(autouse=True)
 def own_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,11 @@ class Line(pydantic.BaseModel):
 
 class Order(pydantic.BaseModel):
     lines: list[Line]
+
+
+class Odd(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(json_schema_extra={"example": NO_JSON})
+    x: int
 
 
 class Tree(pydantic.BaseModel):
@@ -221,6 +228,20 @@ def test_what_is_told_is_bounded() -> None:
     registry._handlers.clear()
     job("large")(large)
     assert "default" not in schema_of("large")["properties"]["default"]
+
+
+def test_a_worker_starts_whatever_stands_in_a_model_or_a_docstring() -> None:
+    @job("a", max_retries=3)
+    def odd(order: Odd) -> None: ...
+
+    def words() -> None: ...
+
+    words.__doc__ = "\udcff"
+    job("b")(words)
+    assert [(one.type, one.schema, one.max_retries) for one in told(registry.handlers())] == [
+        ("a", None, 3),
+        ("b", None, None),
+    ]
 
 
 def test_the_key_of_a_type_changes_with_whatever_is_told_of_it() -> None:
