@@ -69,7 +69,10 @@ def alert_table() -> str:
     lines = ["| alert | severity | fires when |", "|---|---|---|"]
     for name, same in by_name():
         severities = ", ".join(dict.fromkeys(one.severity for one in same))
-        lines.append(f"| [`{name}`](runbooks/{name}.md) | {severities} | {_words(same[0].summary)} |")
+        summary = _words(same[0].summary)
+        if "slo" in same[0].labels:  # one for each objective, by its title
+            summary = f"*slo*:{summary.partition(':')[2]}"
+        lines.append(f"| [`{name}`](runbooks/{name}.md) | {severities} | {summary} |")
     return "\n".join(lines)
 
 
