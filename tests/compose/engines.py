@@ -87,7 +87,7 @@ class Engine(ABC):
         return sorted(name for name in names if name.startswith(prefix))
 
     def do(self, what: str, container: str) -> None:
-        """`kill`, `pause`, `unpause`, `start`, `stop` or `restart`."""
+        """`kill`, `pause`, `unpause`, `start` or `stop`."""
         self.machine.run(self.tool, what, container)
 
     def disconnect(self, algorithm: str, container: str) -> None:
