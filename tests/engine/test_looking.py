@@ -144,7 +144,8 @@ async def test_metrics_count_jobs_by_outcome(shared: NodeProcess, shared_environ
         lines = (await get(shared, "/metrics")).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
-    completed = 'hegemon_jobs_total{cluster="hegemon",node="n1",outcome="completed",'
+    cluster = shared_environment["CLUSTER_ID"]
+    completed = f'hegemon_jobs_total{{cluster="{cluster}",node="n1",outcome="completed",'
     for _ in range(3):
         assert (await shared.wait(await shared.submit("journaled")))["node"] == "n1"
     # Those of the module's other tests too: they are counted a moment after their ends.
