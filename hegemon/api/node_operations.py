@@ -117,6 +117,9 @@ def _wrong(health: Health) -> str | None:
 
 async def metrics(node: Node, call: Call) -> Reply:
     """GET /metrics"""
+    if call.principal.queues is not None:
+        # Every series of every queue, in a text that is the same for all who ask.
+        raise ApiError("forbidden", "metrics tell of all queues, and the caller is bound to some")
     if node.metrics is None:
         raise ApiError("not_found", "metrics are off; METRICS_ENABLED=true turns them on")
     text, content_type = await node.metrics(call.header(b"accept") or "")

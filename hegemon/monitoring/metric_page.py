@@ -17,9 +17,9 @@ _INTRODUCTION: Final = """\
 Written by `python -m hegemon.monitoring.metric_page docs/metrics.md` from the table in
 `hegemon/monitoring/metric_table.py`; do not edit.
 
-Every node serves them under `/metrics` of its API (roles viewer, user and admin), and without credentials on
-METRICS_PORT, which belongs into a network of its own. METRICS_ENABLED turns both off. The format is Prometheus' text,
-or OpenMetrics for a scraper that asks for it.
+Every node serves them under `/metrics` of its API (roles viewer, user and admin, unless bound to queues), and without
+credentials on METRICS_PORT, which belongs into a network of its own. METRICS_ENABLED turns both off. The format is
+Prometheus' text, or OpenMetrics for a scraper that asks for it.
 
 A scrape reads what the node counts anyway: it asks no store, and answers while both are away. Each node speaks for
 itself and its worker processes, so that a cluster's figure is the `sum` over its nodes; the depth and age of queues
