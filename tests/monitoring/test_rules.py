@@ -132,6 +132,18 @@ def test_without_any_work_there_is_no_error_and_not_no_data(tmp_path: Path) -> N
     judged(tmp_path, "start", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
 
 
+def test_an_api_that_has_answered_nothing_but_failures_has_no_share_of_good_ones(tmp_path: Path) -> None:
+    name = 'hegemon_http_requests_total{cluster="%s",node="n1",operation="submit",status="%s"}'
+    # Of the first cluster there is no series but that of failures; the other's answers are not taken for its own.
+    series = {name % ("c", "5xx"): "0+10x60", name % ("d", "2xx"): "0+10x60", name % ("d", "5xx"): "0+10x60"}
+    samples = [
+        {"labels": f'hegemon:slo_errors:ratio_rate5m{{cluster="{cluster}",slo="api"}}', "value": errors}
+        for cluster, errors in (("c", 1), ("d", 0.5))
+    ]
+    check = {"expr": 'hegemon:slo_errors:ratio_rate5m{slo="api"}', "eval_time": "30m", "exp_samples": samples}
+    judged(tmp_path, "api", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
+
+
 def test_prometheus_accepts_the_files_and_the_examples() -> None:
     ended_well(program("promtool"), "check", "rules", PROMETHEUS / "rules.yml", PROMETHEUS / "alerts.yml")
     ended_well(program("promtool"), "check", "config", PROMETHEUS / "prometheus.yml")

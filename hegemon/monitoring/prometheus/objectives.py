@@ -40,7 +40,8 @@ class Objective:
             return f"1 - avg_over_time({LEADING}[{window}])"
         total = f"sum by (cluster) (rate({self.total}[{window}]))"
         good = f"sum by (cluster) (rate({self.good}[{window}]))"
-        return f"1 - {good} / ({total} > 0)\nor\n0 * {total}"
+        # Where all went wrong from the first on, there is no series of what went well: that is nothing, and not unknown.
+        return f"1 - ({good} or 0 * {total}) / ({total} > 0)\nor\n0 * {total}"
 
 
 # Not the probes: a node that is not ready yet says so with a 503, which is no failure.
