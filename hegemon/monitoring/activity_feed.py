@@ -12,7 +12,8 @@ which each of a thousand streams walks at its own pace. The store is asked once 
 | the store is away | an entry says so; own events are told at once, without a place |
 | it is back | what was missed comes in order, of own events that were told only the place; then an entry says so |
 | it answers slowly | after READ_S seconds it counts as away, and that one answer is waited for further |
-| it was made anew | places begin again: so does the log |
+| its newest place is an older one | a new primary shows that for a moment: nothing, until it was so for AWAY_S |
+| it was made anew | that lasts, or a place holds another event than it did: places begin again, and so does the log |
 | somebody resumes below the floor | they read page after page by themselves, few at a time, up to the log |
 | listeners take long | the next turn is later: they never get more than about a tenth of the loop |
 | a listener fails | it is logged; the others and the next turn are not concerned |
@@ -70,6 +71,8 @@ class NodeFeed:
         self._hurry = asyncio.Event()
         self._reading: asyncio.Task[ActivityPage] | None = None
         self._retry_at = 0.0
+        # Since when its newest place is one before ours.
+        self._older_s: float | None = None
         self._begun = self._ended = 0
         self._turned = asyncio.Event()
         self._catching_up = asyncio.Semaphore(CATCHING_UP_MAX)
@@ -163,14 +166,7 @@ class NodeFeed:
         self._begun += 1
         more = False
         try:
-            more = await self._read_on()
-            if not more:
-                self._become(complete=True)
-        except StoreUnavailable as error:
-            if self._complete:
-                log.warning("feed_without_store", reason=str(error))
-            self._become(complete=False)
-            self._tell_own()
+            more = await self._read_or_tell_own()
         except Exception:  # what people look at must not end a node
             log.exception("feed_failed")
         if more:
@@ -181,6 +177,21 @@ class NodeFeed:
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
 
+    async def _read_or_tell_own(self) -> bool:
+        """Whether there is more."""
+        try:
+            more = await self._read_on()
+        except StoreUnavailable as error:
+            if self._complete:
+                log.warning("feed_without_store", reason=str(error))
+            self._older_s = None
+            self._become(complete=False)
+            self._tell_own()
+            return False
+        if not more:
+            self._become(complete=True)
+        return more
+
     async def _read_on(self) -> bool:
         """What is behind the place that was read last; whether there is more."""
         limit = RECENT if self._read_to is None else PAGE
@@ -189,13 +200,31 @@ class NodeFeed:
         if self._read_to is None:
             self._floor = (page.events[0].place or 1) - 1 if len(page.events) == limit else 0
         elif newest < self._read_to:
-            # A store that was made anew, and counts from the beginning.
-            self._forget()
-            return True
+            if anew := await self._made_anew(newest):
+                self._forget()
+            return anew
+        self._older_s = None
         for event in page.events:
             self._add(Told(event, event.place, early=self._early.pop(event.id, None)))
         first, self._read_to = self._read_to is None, newest
         return not first and len(page.events) == limit
+
+    async def _made_anew(self, newest: int) -> bool:
+        """Whether a store whose newest place lies before ours counts from the beginning again. If it only shows an
+        older state, as a new primary's majority does, all that was told would be told once more."""
+        now_s = time.monotonic()
+        self._older_s = now_s if self._older_s is None else self._older_s
+        if now_s - self._older_s >= AWAY_S:
+            return True
+        known = {told.place: told.event.id for told in self._log if told.event is not None}
+        if newest not in known:
+            return False
+        try:
+            async with asyncio.timeout(READ_S):
+                page = await self._activity.page(ALL, limit=1, after=newest - 1)
+        except TimeoutError:
+            return False
+        return any(event.place == newest and event.id != known[newest] for event in page.events)
 
     async def _read(self, limit: int) -> ActivityPage:
         if self._reading is None:
@@ -245,7 +274,7 @@ class NodeFeed:
         self._first = self.head
         self._log.clear()
         self._early.clear()
-        self._reading = self._read_to = self._before = None
+        self._reading = self._read_to = self._before = self._older_s = None
         self._floor, self._retry_at, self._complete = 0, 0.0, True
 
     async def _tell(self) -> None:
