@@ -164,8 +164,10 @@ class ActivityStreams:
             await self._run_up(stream)
             again = asyncio.ensure_future(stream.again.wait())
             either: set[asyncio.Future[Any]] = {left, again}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            again.cancel()
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                again.cancel()
             stream.again.clear()
             joined = not (stream.owed is not None and self._feed.complete)
             if not joined:
@@ -272,7 +274,11 @@ class ActivityStreams:
             stream.again.set()
             return
         now_s = self._now_s()
-        if lacks and (written := self._written(stream)):
+        written = self._written(stream) if lacks else b""
+        if written is None:
+            # They went with a store that was made anew: no place behind them may be said.
+            self._drop(stream)
+        elif written:
             outlet.push(written)
             stream.written_s = now_s
         elif now_s - stream.written_s >= KEEP_ALIVE_S and not outlet.paused:
