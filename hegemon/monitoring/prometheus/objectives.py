@@ -40,7 +40,7 @@ class Objective:
             return f"1 - avg_over_time({LEADING}[{window}])"
         total = f"sum by (cluster) (rate({self.total}[{window}]))"
         good = f"sum by (cluster) (rate({self.good}[{window}]))"
-        # Where all went wrong from the first on, there is no series of what went well: that is nothing, and not unknown.
+        # Where all went wrong from the first on, what went well has no series: that is none of them, and not unknown.
         return f"1 - ({good} or 0 * {total}) / ({total} > 0)\nor\n0 * {total}"
 
 
