@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -18,13 +19,25 @@ from hegemon.cluster.stat_shapes import (
     Rate,
     Rates,
 )
-from hegemon.measures import ENDED, LATENESS, MEASURES, PROCESSING, SUBMITTED, WAIT, Measure, Names
+from hegemon.measures import (
+    ENDED,
+    LATENESS,
+    MEASURES,
+    OTHER,
+    PROCESSING,
+    SERIES_MAX,
+    SUBMITTED,
+    WAIT,
+    Measure,
+    Names,
+)
 from hegemon.queue.depths import QueueDepth
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What one node tells. `short` and `long`: by how much its series (names joined by line breaks) have grown in the
-    last `short_s` and `long_s` seconds. `depths` are the active leader's."""
+    last `short_s` and `long_s` seconds. `depths` are the active leader's: of all queues that hold something,
+    `folded` where there are more than SERIES_MAX."""
 
     node: str
     at_ms: int
@@ -57,6 +70,7 @@ def merged(told: Sequence[Told], now_ms: int, missing: list[str]) -> ClusterFigu
     rows = _rows(told, names.of)
     leader = max((one for one in told if one.depths_at_ms is not None), key=_found_at, default=None)
     depths = {} if leader is None else _depths(leader.depths, names.of)
+    all_named = leader is not None and len(leader.depths) <= SERIES_MAX
     queues = sorted({*depths, *of_queues, *(queue for _, queue in rows)})
     return ClusterFigures(
         counters=Counters(*(sum(column) for column in zip(*(_values(one.counters) for one in told), strict=True))),
@@ -64,7 +78,9 @@ def merged(told: Sequence[Told], now_ms: int, missing: list[str]) -> ClusterFigu
         wait=_percentiles(rows, WAIT),
         processing=_percentiles(rows, PROCESSING),
         lateness=_percentiles(rows, LATENESS),
-        queues=[_queue(queue, depths.get(queue), _rates(of_queues.get(queue, ())), rows, leader) for queue in queues],
+        queues=[
+            _queue(queue, depths.get(queue), _rates(of_queues.get(queue, ())), rows, all_named) for queue in queues
+        ],
         nodes=[
             _node(one, now_ms, _rates([of_one])) for one, of_one in sorted(zip(told, speeds, strict=True), key=_by_name)
         ],
@@ -136,6 +152,18 @@ def _percentiles(rows: Mapping[tuple[str, str], list[int]], measure: Measure, qu
     return percentiles(measure.bounds, added(found)) if found else Percentiles()
 
 
+def folded(found: Sequence[QueueDepth], first: AbstractSet[str]) -> list[QueueDepth]:
+    """As they are if there are SERIES_MAX at most; else one more than that: so many by name, those of `first` before
+    others, and the sum of all the rest as OTHER."""
+    if len(found) <= SERIES_MAX:
+        return list(found)
+    names = Names()
+    for queue in sorted((one.queue for one in found), key=lambda queue: (queue not in first, queue)):
+        if queue != OTHER:
+            names.of(queue)
+    return sorted(_depths(found, names.of).values(), key=lambda one: (one.queue == OTHER, one.queue))
+
+
 def _depths(found: Iterable[QueueDepth], name_of: Callable[[str], str]) -> dict[str, QueueDepth]:
     """By queue, those beyond the bound added up."""
     depths: dict[str, QueueDepth] = {}
@@ -162,12 +190,12 @@ def _queue(
     depth: QueueDepth | None,
     rates: Rates,
     rows: Mapping[tuple[str, str], list[int]],
-    leader: Told | None,
+    all_named: bool,
 ) -> QueueFigures:
     wait, processing = _percentiles(rows, WAIT, name), _percentiles(rows, PROCESSING, name)
-    if leader is None:
+    if depth is None and not all_named:
         return QueueFigures(name=name, rates=rates, wait=wait, processing=processing)
-    # The leader knows all that hold something: one that it has not named holds nothing.
+    # Where the leader names all that hold something, one that it has not named holds nothing.
     depth = depth or QueueDepth(name, 0, 0, 0, 0, None)
     return QueueFigures(
         name=name,

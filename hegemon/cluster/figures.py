@@ -1,8 +1,8 @@
 """How the cluster is doing, as any node can tell: each samples itself and leaves its figures in Redis for the others.
 
     series (own, workers') ──every SAMPLE_S──> window ──growth──> Told ──HSET figures──> Redis
-    leader: depths ──every DEPTH_S──────────────────────────────────┘                     │ HGETALL, at most 1 a second
-    stats() <── merged: own as of now, the others' not older than FRESH_MS <──────────────┘
+    leader: depths ──every DEPTH_S──────────────────────────────────┘                     │ HGETALL
+    stats() <── merged, at most once in GATHER_S: own, and the others' not older than FRESH_MS <──┘
 
 Nothing depends on it: while Redis is away a node tells of itself alone, and says who is missing.
 """
@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from hegemon.cluster.figure_merging import Told, merged
+from hegemon.cluster.figure_merging import Told, folded, merged
 from hegemon.cluster.figure_windows import Series, Window, highest
 from hegemon.cluster.stat_shapes import LONG_S, SAMPLE_S, SHORT_S, ClusterFigures, Counters
 from hegemon.cluster.supervisor import Supervisor
@@ -33,6 +33,7 @@ DEPTH_S: Final = 5.0
 # Three samples: a node that is late is not gone.
 FRESH_MS: Final = 3000 * SAMPLE_S
 FORGOTTEN_MS: Final = 3_600_000
+# However many people look, and each of them every second.
 GATHER_S: Final = 1.0
 _TOLD: Final = frozenset({SUBMITTED.name, ENDED.name, PROCESSING.name, WAIT.name, LATENESS.name, LAG.name})
 _encode: Final = msgspec.json.Encoder().encode
@@ -40,10 +41,11 @@ _decode: Final = msgspec.json.Decoder(Told).decode
 
 
 class Depths(msgspec.Struct, frozen=True):
-    """What the leader found, and when, by the cluster clock."""
+    """What the leader found, and when, by the cluster clock; `told`: of it what the others are told, `folded`."""
 
     at_ms: int
     queues: list[QueueDepth]
+    told: list[QueueDepth]
 
 
 class FigureKeeper:
@@ -71,6 +73,7 @@ class FigureKeeper:
         self._depths_s = 0.0
         self._others: dict[str, Told] = {}
         self._gathered_s = float("-inf")
+        self._merged: ClusterFigures | None = None
 
     async def run(self) -> None:
         """Sample, look and tell for as long as the node lives."""
@@ -91,13 +94,17 @@ class FigureKeeper:
         return self._depths if self._leads() else None
 
     async def figures(self) -> ClusterFigures:
-        """Of the whole cluster."""
-        if time.monotonic() - self._gathered_s > GATHER_S:
+        """Of the whole cluster, at most GATHER_S old."""
+        if self._merged is None or time.monotonic() - self._gathered_s > GATHER_S:
             self._gathered_s = time.monotonic()
             try:
                 await self._gather()
             except QueueError:
                 pass  # They grow old, and then are missing.
+            self._merged = self._put_together()
+        return self._merged
+
+    def _put_together(self) -> ClusterFigures:
         now_ms = self._clock.now_ms()
         others = [told for told in self._others.values() if now_ms - told.at_ms <= FRESH_MS]
         found = [self.told(), *others]
@@ -128,7 +135,7 @@ class FigureKeeper:
             long_s=long_s,
             long={"\n".join(key): row for key, row in long.items()},
             depths_at_ms=None if depths is None else depths.at_ms,
-            depths=[] if depths is None else depths.queues,
+            depths=[] if depths is None else depths.told,
         )
 
     def _series(self) -> Series:
@@ -156,11 +163,13 @@ class FigureKeeper:
         self._depths_s = time.monotonic()
         found = {depth.queue: depth for depth in await self._index.depths()}
         # A queue that has run empty is told of as empty, and does not just stop.
-        known = {key[1] for key in self._series() if MEASURES[key[0]].named}
-        known |= {earlier.queue for earlier in ([] if self._depths is None else self._depths.queues)}
+        counted = {key[1] for key in self._series() if MEASURES[key[0]].named}
+        known = counted | {earlier.queue for earlier in ([] if self._depths is None else self._depths.queues)}
         for queue in sorted(known - found.keys())[: max(SERIES_MAX - len(found), 0)]:
             found[queue] = QueueDepth(queue, 0, 0, 0, 0, None)
-        self._depths = Depths(self._clock.now_ms(), sorted(found.values(), key=lambda depth: depth.queue))
+        queues = sorted(found.values(), key=lambda depth: depth.queue)
+        # Those of which we have more to tell keep their names.
+        self._depths = Depths(self._clock.now_ms(), queues, folded(queues, counted))
 
     async def _gather(self) -> None:
         found: dict[str, Told] = {}

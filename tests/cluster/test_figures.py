@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from hegemon.cluster.figure_merging import Told, merged
+from hegemon.cluster.figure_merging import Told, folded, merged
 from hegemon.cluster.figure_windows import Window, added, highest, percentiles, quantile
 from hegemon.cluster.stat_shapes import LONG_S, SAMPLE_S, Counters, Rate
 from hegemon.measures import ENDED, PROCESSING, SERIES_MAX, SUBMITTED, WAIT, Meters
@@ -123,6 +123,26 @@ def test_queues_beyond_the_bound_are_told_of_as_one() -> None:
     assert len(found.queues) == SERIES_MAX + 1
     (rest,) = [queue for queue in found.queues if queue.name == "other"]
     assert (rest.ready, rest.oldest_age_s) == (20, 119.0)
+
+
+def test_a_leader_tells_of_no_more_queues_than_the_bound_and_of_the_rest_as_one() -> None:
+    found = [QueueDepth(f"q{i:03}", 1, 0, 0, 0, float(i)) for i in range(SERIES_MAX + 20)]
+    assert folded(found[:SERIES_MAX], set()) == found[:SERIES_MAX]
+    told_of = folded([*found, QueueDepth("other", 7, 0, 0, 0, None)], {"q119"})
+    assert len(told_of) == SERIES_MAX + 1
+    assert "q119" in {one.queue for one in told_of}
+    assert (told_of[-1].queue, told_of[-1].ready, told_of[-1].oldest_age_s) == ("other", 27, 118.0)
+    assert sum(one.ready for one in told_of) == SERIES_MAX + 27
+
+
+def test_of_a_queue_that_the_leader_may_have_folded_nobody_says_that_it_is_empty() -> None:
+    meters = Meters()
+    meters.at(SUBMITTED, "elsewhere").add()
+    depths = folded([QueueDepth(f"q{i:03}", 1, 0, 0, 0, 1.0) for i in range(SERIES_MAX + 20)], set())
+    found = merged([told("n1", meters, depths_at_ms=NOW_MS, depths=depths)], NOW_MS, [])
+    queues = {queue.name: queue for queue in found.queues}
+    assert (queues["elsewhere"].ready, queues["elsewhere"].rates.submitted.last_10s) == (None, 0.1)
+    assert queues["q000"].ready == 1
 
 
 def test_what_a_node_of_a_later_version_tells_beyond_what_we_know_is_left_out() -> None:
