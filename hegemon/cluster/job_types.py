@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 3600.0
 RETRY_S: Final = 1.0
+# After an error that nobody thought of: it may pass, and each one is logged.
+FAILED_S: Final = 60.0
 
 
 class JobTypes:
@@ -58,6 +60,7 @@ class JobTypes:
                 pause_s = RETRY_S
             except Exception:  # what people look at must not end a node
                 log.exception("job_types_failed")
+                pause_s = FAILED_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._new.wait()
