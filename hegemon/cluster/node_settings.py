@@ -49,7 +49,7 @@ class ServerSettings(Group):
     server_port: Annotated[int, Whole(1, 65535)] = Field(
         default=8080, description="The TCP port of the API. It must differ from METRICS_PORT."
     )
-    server_advertise: Annotated[str | None, Url(("https", "http"))] = Field(
+    server_advertise: Annotated[str | None, Url(("https", "http"), told=True)] = Field(
         default=None,
         description="Where callers reach this node's API, as the cluster's other nodes and `hegemon cluster` are told: "
         "needed where it is not what the node itself listens on, as behind a proxy or a published port of a container. "

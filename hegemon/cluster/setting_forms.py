@@ -273,17 +273,22 @@ class Peers(Form):
 
 @dataclass(frozen=True)
 class Url(Form):
-    """A store's URL. The password in it, and any parameter that names one, is hidden wherever the URL is shown."""
+    """A URL. The password in it, and any parameter that names one, is hidden wherever the URL is shown. `told`: others
+    are told it as it stands, so that it may hold no credentials."""
 
     schemes: tuple[str, ...]
+    told: bool = False
 
     @property
     def expects(self) -> str:
-        return f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in self.schemes)} and names a host"
+        begins = " or ".join(f"{scheme}://" for scheme in self.schemes)
+        without = ", without a user or a password, since others are told it" if self.told else ""
+        return f"a URL that begins with {begins} and names a host{without}"
 
     def check(self, value: str) -> None:
         scheme, mark, rest = value.partition("://")
-        hosts = re.split("[/?]", rest.rpartition("@")[2], maxsplit=1)[0]
+        # Without credentials, the host ends where the path begins, wherever an @ may stand behind that.
+        hosts = re.split("[/?]", rest if self.told else rest.rpartition("@")[2], maxsplit=1)[0]
         if not mark or scheme not in self.schemes or not _URL_HOSTS.fullmatch(hosts):
             raise self.refusal()
 

@@ -150,6 +150,11 @@ def test_node_id_is_the_sanitised_host_name(monkeypatch: pytest.MonkeyPatch) -> 
         ("CLUSTER_PEERS", "n1@h:1,", "must be addresses of nodes separated by commas"),
         ("CLUSTER_PEERS", "n1@h:1,n1@h:2", "names one node twice"),
         ("CLUSTER_ADVERTISE", "host", "must be host:port"),
+        (
+            "SERVER_ADVERTISE",
+            "https://ana@n1",
+            "must be a URL that begins with https:// or http:// and names a host, w",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_name_value_and_what_would_be_right(name: str, value: str, hint: str) -> None:
@@ -172,6 +177,14 @@ def test_a_rule_does_not_judge_a_value_that_could_not_be_read() -> None:
     assert problems({"RETRY_MAX_DELAY": "x", "RETRY_BASE_DELAY": "1h"}) == (
         "RETRY_MAX_DELAY=x: must be a duration such as 500ms, 10s, 1m30s, 2h or 7d (the largest unit first).",
     )
+
+
+@pytest.mark.parametrize("url", ["https://ana:seven-keys@n1:8443", "https://ana:seven-keys@n1/x", "https://:s@n1"])
+def test_a_url_that_others_are_told_holds_no_credentials_and_its_refusal_does_not_either(url: str) -> None:
+    (problem,) = problems({"SERVER_ADVERTISE": url})
+    assert "without a user or a password" in problem
+    assert "seven-keys" not in problem
+    assert load({"SERVER_ADVERTISE": "https://n1:8443/x@y"}, None).server.server_advertise == "https://n1:8443/x@y"
 
 
 def test_control_characters_of_a_wrong_value_do_not_reach_the_terminal() -> None:
