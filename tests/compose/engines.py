@@ -76,6 +76,10 @@ class Engine(ABC):
     def up(self, algorithm: str, *more: str) -> None:
         """Bring the cluster up, or to what `more` says; returns when all of it is healthy."""
 
+    @abstractmethod
+    def scale(self, algorithm: str, extra: int) -> None:
+        """As many of the service `extra`, from none, or none of those that there are."""
+
     def container(self, algorithm: str, service: str, number: int = 1) -> str:
         """The name of a service's container."""
         return self.separator.join((f"hegemon-{algorithm}", service, str(number)))
@@ -133,6 +137,9 @@ class Docker(Engine):
     def up(self, algorithm: str, *more: str) -> None:
         self.compose(algorithm, "up", "--detach", "--wait", "--pull", "never", *more)
 
+    def scale(self, algorithm: str, extra: int) -> None:
+        self.up(algorithm, "--scale", f"extra={extra}")
+
 
 class Podman(Engine):
     """podman and podman-compose, from Debian. Without systemd nobody runs its health checks, so the machine does."""
@@ -168,6 +175,16 @@ class Podman(Engine):
             if time.monotonic() > deadline:
                 raise LabError(f"not healthy: {waits}")
             time.sleep(0.5)
+
+    def scale(self, algorithm: str, extra: int) -> None:
+        if not extra:
+            self.machine.run("podman", "rm", "--force", "--time", "45", *self.containers(algorithm, "extra"))
+            return
+        self.machine.environment["HEGEMON_EXTRA"] = str(extra)
+        try:
+            self.up(algorithm, "--no-deps", "extra")
+        finally:
+            del self.machine.environment["HEGEMON_EXTRA"]
 
     def _unhealthy(self) -> list[str]:
         lines = self.machine.run("podman", "ps", "--format", "{{.Names}} {{.Status}}").splitlines()

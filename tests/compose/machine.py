@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from hegemon.cluster.parentage import tied_to_parent
 from hegemon.cluster.server_binaries import find_mongod
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -149,15 +150,22 @@ class Machine:
 
     def __init__(self, script: str, environment: dict[str, str]) -> None:
         """`script` is what runs on it; /lab/engine.log has its output."""
-        self.environment = environment
+        self.environment = dict(environment)
         shared = LAB / "shared"
         (shared / "engine.sh").write_text(f"exec >/lab/engine.log 2>&1\n{script}\n")
         given = [f"{name}={value}" for name, value in environment.items()]
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(HERE / "enter.sh")]
-        self._outer = subprocess.Popen(
-            [*command, str(LAB / "engine"), str(shared), "env", *given, "sh", "/lab/engine.sh"],
-            stdin=subprocess.DEVNULL,
-        )
+        command = [
+            shutil.which("unshare") or "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            str(HERE / "enter.sh"),
+        ]
+        command += [str(LAB / "engine"), str(shared), "env", *given, "sh", "/lab/engine.sh"]
+        # Whatever ends the tests ends the machine.
+        self._outer = subprocess.Popen(tied_to_parent(command), stdin=subprocess.DEVNULL)
         self._pid = self._first_process()
 
     def _first_process(self) -> int:

@@ -226,7 +226,7 @@ async def test_a_leader_cut_off_from_the_network_is_succeeded_and_joins_again(cl
 async def test_gossip_scales_by_a_service_without_names(cluster: Cluster, extra: int) -> None:
     if cluster.algorithm != "gossip":
         pytest.skip("only the cluster of Gossip has the service extra")
-    await asyncio.to_thread(cluster.engine.up, cluster.algorithm, "--scale", f"extra={extra}")
+    await asyncio.to_thread(cluster.engine.scale, cluster.algorithm, extra)
     await everybody_is_there(cluster, extra)
     assert len(cluster.engine.containers(cluster.algorithm, "extra")) == extra
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
@@ -238,7 +238,7 @@ async def test_gossip_scales_by_a_service_without_names(cluster: Cluster, extra:
     # More than the named nodes have room for at once, so that the extra ones work too.
     ids = await cluster.submit(20 * (len(cluster.nodes) + extra), type="sleep", payload={"seconds": 1})
     await cluster.completed(ids)
-    await asyncio.to_thread(cluster.engine.up, cluster.algorithm, "--scale", "extra=0")
+    await asyncio.to_thread(cluster.engine.scale, cluster.algorithm, 0)
     await everybody_is_there(cluster)
 
 

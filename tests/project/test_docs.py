@@ -107,7 +107,7 @@ def test_every_module_that_is_to_be_run_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_every_setting_and_constant_that_is_named_is_one_of_the_code(document: Path) -> None:
     sources = [ROOT / ".env.example", ROOT / "dev", *(ROOT / "examples").glob("*.py"), ROOT / "tests" / "conftest.py"]
-    sources += [ROOT / "compose" / name for name in ("services.yml", "Dockerfile", "init")]
+    sources += [ROOT / "compose" / name for name in ("services.yml", "compose.gossip.yml", "Dockerfile", "init")]
     sources += [path for suffix in ("*.py", "*.lua") for path in (ROOT / "hegemon").rglob(suffix)]
     known = set(VARIABLE.findall("\n".join(source.read_text(encoding="utf-8") for source in sources)))
     unknown = set(VARIABLE.findall(document.read_text(encoding="utf-8"))) - known - FOREIGN
