@@ -67,6 +67,9 @@ async def test_a_container_has_no_rights_and_no_place_to_write(cluster: Cluster)
     run, tool = cluster.engine.machine.run, cluster.engine.tool
     container = cluster.container("node-1")
     assert run(tool, "exec", container, "id", "-u").strip() == "10001"
+    host = cluster.engine.inspect(container)["HostConfig"]
+    assert isinstance(host, dict)
+    assert host["ReadonlyRootfs"] is True
     status = run(tool, "exec", container, "cat", "/proc/self/status")
     assert re.search(r"^CapBnd:\s*0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s*1$", status, re.MULTILINE)
