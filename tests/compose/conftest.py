@@ -56,6 +56,8 @@ def engine(request: pytest.FixtureRequest, compose_dir: Path) -> Iterator[Engine
 def cluster_of(request: pytest.FixtureRequest, engine: Engine, compose_dir: Path) -> Iterator[Cluster]:
     """A cluster brought up by the compose file of one algorithm, and taken down with all its data."""
     algorithm: str = request.param
+    # What a run that was killed has left would have secrets that this one does not know.
+    engine.compose(algorithm, "down", "--volumes", check=False)
     try:
         engine.up(algorithm)
         yield Cluster(engine, algorithm, secrets_of(compose_dir), compose_dir / "secrets" / "tls")
