@@ -127,7 +127,7 @@ async def test_a_key_is_shown_once_works_in_both_headers_and_ends_when_it_is_rev
     made = (await http.post("/api/v1/keys", json={"name": "shop", "role": "worker"}, headers=admin)).json()
     listed = await http.get("/api/v1/keys", headers=admin)
     assert made["key"] not in listed.text
-    assert made["key"].rpartition("_")[2] not in listed.text
+    assert made["key"].split("_", 2)[2] not in listed.text
     for headers in ({"x-api-key": made["key"]}, bearer(made["key"])):
         assert (await http.get("/auth/me", headers=headers)).json()["id"] == f"key:{made['id']}"
     assert (await http.delete(f"/api/v1/keys/{made['id']}", headers=admin)).status_code == 204

@@ -98,7 +98,7 @@ async def test_the_database_holds_nothing_that_could_be_sent(identity: Identity,
     await identity.logins.refresh(issued.refresh_token)
     _, text = await identity.keys.add("shop", Role.WORKER, created_by="user:ana")
     database = identity.users._users.database
-    secret_parts = (issued.refresh_token[-64:], text.rpartition("_")[2], PASSWORD)
+    secret_parts = (issued.refresh_token[-64:], text.split("_", 2)[2], PASSWORD)
     for name in await database.list_collection_names():
         async for document in database[name].find():
             for part in secret_parts:
