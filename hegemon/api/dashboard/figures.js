@@ -36,7 +36,7 @@ function hear(stats) {
   figures.stats = stats;
   figures.error = null;
   const {rates: speed, wait, processing} = stats.figures;
-  push('rates', {t, v: [speed.submitted.last_10s, speed.completed.last_10s, speed.failed.last_10s, 60 * speed.failed.last_60s]}, EVERY);
+  push('rates', {t, v: [speed.submitted.last_10s, speed.completed.last_10s, speed.failed.last_10s, Math.round(60 * speed.failed.last_60s)]}, EVERY);
   push('depth', {t, v: [stats.queue.ready, stats.queue.delayed, stats.queue.held]}, EVERY);
   push('latency', wait.count ? {t, v: [wait.p50_ms, wait.p95_ms, processing.p50_ms ?? NaN, processing.p95_ms ?? NaN]} : gap(4, t), EVERY);
   tell();

@@ -23,7 +23,7 @@ export function took(job) {
 
 export const jobColumns = [
   {label: 'Status', cell: (job) => status(job.status)},
-  {label: 'Job', cls: 'main', cell: (job) => h('div', {class: 'cut'}, h('a', {href: jobAddress(job.id)}, job.type), ' ', h('span', {class: 'id'}, tail(job.id)), job.tags.map((tag) => [' ', h('span', {class: 'tag wide'}, tag)]))},
+  {label: 'Job', cls: 'main', cell: (job) => h('div', {class: 'cut'}, h('a', {href: jobAddress(job.id)}, job.type), ' ', h('span', {class: 'id mid'}, tail(job.id)), job.tags.map((tag) => [' ', h('span', {class: 'tag wide'}, tag)]))},
   {label: 'Queue', cls: 'mid cut', cell: (job) => job.queue},
   {label: 'Priority', cls: 'num wide', cell: (job) => String(job.priority)},
   {label: 'Tries', cls: 'num wide', cell: (job) => String(job.history.length || (job.status === 'running' ? 1 : 0))},

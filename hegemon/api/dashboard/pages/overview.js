@@ -23,7 +23,7 @@ export function verdicts({election, vacantSince}, {stats, error, rates}) {
   if (error) found.push(['bad', 'The node cannot tell of its jobs', error.message]);
   if (lost.length) found.push(['bad', `${lost.map((member) => member.id).join(', ')} ${lost.length > 1 ? 'are' : 'is'} lost`, `${election.members.length - lost.length} of ${election.members.length} nodes are there.`]);
   if (suspect.length) found.push(['warn', `${suspect.map((member) => member.id).join(', ')} ${suspect.length > 1 ? 'do' : 'does'} not answer in time`, 'The others look whether it still lives.']);
-  for (const [type, number] of Object.entries(stats?.queue.parked ?? {})) found.push(['warn', `${plural(number, 'job')} of type ${type} wait`, 'No live worker handles that type.']);
+  for (const [type, number] of Object.entries(stats?.queue.parked ?? {})) found.push(['warn', `${plural(number, 'job')} of type ${type} ${number === 1 ? 'waits' : 'wait'}`, 'No live worker handles that type.']);
   if (rates.at(-1)?.v[3] > 0) found.push(['warn', 'Jobs have failed in the last minute', 'They are among the dead letters.']);
   if (!found.length) {
     const alive = election.members.filter((member) => member.health === 'alive').length;
@@ -71,7 +71,7 @@ export function show({content, onLeave}) {
     if (verdict.dataset.mark !== mark) {
       verdict.dataset.mark = mark;
       verdict.className = `verdict ${kind}`;
-      fill(verdict, icon(kind === 'ok' ? 'check' : kind ? 'alert' : 'again'), h('span', null, text, ' ', h('small', null, detail, more.length ? ` And ${more.map(([, words]) => words).join('; ')}.` : '')));
+      fill(verdict, icon(kind === 'ok' ? 'check' : kind ? 'alert' : 'again'), h('span', null, text, ' ', h('small', null, detail, more.map(([, words]) => ` ${words}.`).join(''))));
     }
     if (!election) return;
     say(facts, `${election.current_algorithm}, term ${election.term}, epoch ${election.epoch}`);

@@ -34,7 +34,7 @@ export function show({content, onLeave}) {
     if (!stats) return;
     const {queues, depth_age_s: age} = stats.figures;
     table.update(queues);
-    fill(note, age === null ? 'no leader has looked yet' : `as of ${span(1000 * age)} ago; waits and runs of the last minute`);
+    fill(note, age === null ? 'no leader has looked yet' : `as of ${Math.round(age)} s ago; times of the last minute`);
     const figure = (name, value, sub) => h('div', {class: 'figure'}, h('div', {class: 'name'}, name), h('div', {class: 'value'}, short(value)), h('div', {class: 'sub'}, sub));
     const {queue, jobs} = stats;
     const waiting = Object.entries(queue.parked);
