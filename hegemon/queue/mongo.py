@@ -42,6 +42,8 @@ Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 Session = AsyncIOMotorClientSession
 
+WRITE_CONFLICT = 112
+
 # Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
 _PASSING_CODES = frozenset(
     {
@@ -52,7 +54,7 @@ _PASSING_CODES = frozenset(
         64,
         89,
         91,
-        112,
+        WRITE_CONFLICT,
         133,
         134,
         189,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 from array import array
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import OperationFailure, PyMongoError
 
 from hegemon.queue import mongo
 from hegemon.queue.errors import InvalidJob, WrongStore
@@ -19,6 +21,9 @@ from hegemon.queue.states import FINAL, LIVE, Status
 LAYOUT: Final = 1
 _PAGE: Final = 1000
 _SCAN: Final = 5000
+# Far more than nodes can be unlucky one after another.
+_CONFLICTS: Final = 50
+_CONFLICT_PAUSE_S: Final = 0.05
 
 
 class JobQueries:
@@ -29,6 +34,8 @@ class JobQueries:
         self._database = database
         self.jobs = database.get_collection("jobs")
         self._meta = database.get_collection("cluster")
+        # Removals of this node wait for each other; only those of other nodes are met in MongoDB.
+        self._books = asyncio.Lock()
 
     async def prepare(self, cluster_id: str, algorithm: str) -> None:
         """Create the indexes and claim the database for this cluster; raises `WrongStore` if it is another's.
@@ -151,10 +158,21 @@ class JobQueries:
 
     async def remove(self, which: Mapping[str, Any], reason: str) -> int:
         """Delete ended jobs and add their number to the books, in one transaction. `which` is narrowed to final
-        states.
+        states. Two removals at once contend for the books: MongoDB refuses one of them, which is done again.
         """
         query = {"status": {"$in": sorted(FINAL)}, **which}
-        async with mongo.translated(), mongo.transaction(self._client) as session:
+        async with mongo.translated(), self._books:
+            for left in reversed(range(_CONFLICTS)):
+                try:
+                    return await self._remove(query, reason)
+                except PyMongoError as error:
+                    if not (left and error.has_error_label("TransientTransactionError") and _conflicts(error)):
+                        raise
+                await asyncio.sleep(random.uniform(0, _CONFLICT_PAUSE_S))
+        raise AssertionError("the last try returns or raises")
+
+    async def _remove(self, query: Document, reason: str) -> int:
+        async with mongo.transaction(self._client) as session:
             result = await self.jobs.delete_many(query, session=session)
             if result.deleted_count:
                 await self._meta.update_one(
@@ -186,3 +204,7 @@ def _decode_cursor(cursor: str) -> str:
     if len(data) != 17 or data[:1] != b"1" or not is_id(job_id):
         raise InvalidJob("this cursor is not one that a page of jobs gave", field="cursor")
     return job_id
+
+
+def _conflicts(error: PyMongoError) -> bool:
+    return isinstance(error, OperationFailure) and error.code == mongo.WRITE_CONFLICT

@@ -25,7 +25,6 @@ from hegemon.queue.states import FINAL, LIVE, Event, Status, after, stored
 
 LIVE_STATUSES: Final = sorted(LIVE)
 FINAL_STATUSES: Final = sorted(FINAL)
-WRITE_CONFLICT: Final = 112
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -295,7 +294,9 @@ def _is_contested(error: PyMongoError) -> bool:
     items: list[tuple[int | None, Document]] = [(error.code, {})] if isinstance(error, OperationFailure) else []
     if isinstance(error, BulkWriteError):
         items += [(item["code"], item.get("keyPattern", {})) for item in (error.details or {}).get("writeErrors", ())]
-    return any(code == WRITE_CONFLICT or (code == 11000 and "idempotency.key" in pattern) for code, pattern in items)
+    return any(
+        code == mongo.WRITE_CONFLICT or (code == 11000 and "idempotency.key" in pattern) for code, pattern in items
+    )
 
 
 def _revival(origin: Document, seq: int, now_ms: int) -> Document:

@@ -1,10 +1,12 @@
 """Reading and removing jobs."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from hegemon.queue.errors import InvalidJob
+from hegemon.queue.queries import JobQueries
 from hegemon.queue.states import Status
 from tests.engine.parts import NOW_MS, Jobs, document
 
@@ -74,6 +76,15 @@ async def test_removing_touches_ended_jobs_only_and_keeps_the_books(jobs: Jobs) 
     left = await jobs.queries.counts()
     assert {status for status, count in left.items() if count} == {"scheduled", "pending", "running", "retrying"}
     assert (await jobs.queries._meta.find_one({"_id": "removed"})) == {"_id": "removed", "request": 3}
+
+
+async def test_removals_at_once_by_one_node_and_by_several_are_all_done_and_all_in_the_books(jobs: Jobs) -> None:
+    items = [document(n, more={"status": "failed"}) for n in range(24)]
+    await jobs.put(*items)
+    nodes = [jobs.queries, *(JobQueries(jobs.client, jobs.client[jobs.queries.jobs.database.name]) for _ in range(2))]
+    removals = (nodes[n % 3].remove({"_id": item["_id"]}, "request") for n, item in enumerate(items))
+    assert await asyncio.gather(*removals) == [1] * 24
+    assert (await jobs.queries._meta.find_one({"_id": "removed"})) == {"_id": "removed", "request": 24}
 
 
 async def test_retention_removes_what_ended_before_its_time_and_nothing_live(jobs: Jobs) -> None:
