@@ -19,6 +19,8 @@ from playwright.async_api import Page, async_playwright
 
 IMAGES: Final = Path(__file__).resolve().parents[1] / "images"
 LOOK_S: Final = float(os.environ.get("LOOK_S", "280"))
+# What the page of jobs shows, of which there must be ten at least.
+JOBS: Final = os.environ.get("JOBS", "type=sleep")
 
 
 async def photograph(page: Page, name: str) -> None:
@@ -48,7 +50,7 @@ async def main(url: str) -> None:
         await page.emulate_media(color_scheme="dark")
         await photograph(page, "dashboard-dark")
         await page.set_viewport_size({"width": 1280, "height": 640})
-        await page.goto(f"{url}/ui/jobs?type=sleep")
+        await page.goto(f"{url}/ui/jobs?{JOBS}")
         await page.locator("tbody tr").nth(9).wait_for()
         await photograph(page, "dashboard-jobs")
         await browser.close()
