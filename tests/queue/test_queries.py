@@ -81,7 +81,7 @@ async def test_removing_touches_ended_jobs_only_and_keeps_the_books(jobs: Jobs) 
 async def test_removals_at_once_by_one_node_and_by_several_are_all_done_and_all_in_the_books(jobs: Jobs) -> None:
     items = [document(n, more={"status": "failed"}) for n in range(24)]
     await jobs.put(*items)
-    nodes = [jobs.queries, *(JobQueries(jobs.client, jobs.client[jobs.queries.jobs.database.name]) for _ in range(2))]
+    nodes = [jobs.queries, *(JobQueries(jobs.client, jobs.queries._database) for _ in range(2))]
     removals = (nodes[n % 3].remove({"_id": item["_id"]}, "request") for n, item in enumerate(items))
     assert await asyncio.gather(*removals) == [1] * 24
     assert (await jobs.queries._meta.find_one({"_id": "removed"})) == {"_id": "removed", "request": 24}

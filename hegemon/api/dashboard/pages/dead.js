@@ -64,6 +64,7 @@ export function show({content, query, onQuery, onLeave, alive}) {
       for (const slice of slices) done += (await post(`/dead/${way}`, slice, {timeout: 120_000})).count;
       toast(`${plural(done, 'job')} ${done === 1 ? 'was' : 'were'} ${does}`, {kind: 'ok'});
     } catch (error) { complain(error); }
+    failed = null;
     look();
   }
 
@@ -107,10 +108,14 @@ export function show({content, query, onQuery, onLeave, alive}) {
     showGroup(groups);
   }
 
-  // Read anew when their number changes, not all the time: an answer is many whole jobs.
-  let failed = null;
+  // Read anew when their number changes, not all the time: an answer is many whole jobs. Now and then all the same, since
+  // what was put back may die again before anybody counts.
+  let failed = null, looked = 0;
   onLeave(onFigures(({stats}) => {
-    if (stats && stats.jobs.failed !== failed) { failed = stats.jobs.failed; look(); }
+    if (!stats || (stats.jobs.failed === failed && Date.now() - looked < 10_000)) return;
+    failed = stats.jobs.failed;
+    looked = Date.now();
+    look();
   }));
   onQuery((next) => {
     query = next;
