@@ -16,15 +16,17 @@ export function textFilter(name, label, query, {suggest, width} = {}) {
   const words = suggest && h('datalist', {id: `words-${name}`});
   const input = h('input', {type: 'search', 'aria-label': label, placeholder: label, value: query[name] ?? '', autocomplete: 'off', spellcheck: 'false', list: words ? `words-${name}` : null});
   let timer = 0;
-  const apply = () => { clearTimeout(timer); setQuery({[name]: input.value.trim(), cursor: ''}, {replace: true}); };
+  const apply = () => { clearTimeout(timer); timer = 0; setQuery({[name]: input.value.trim(), cursor: ''}, {replace: true}); };
   input.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(apply, SETTLE); });
+  // Who goes on to the next filter is done with this one: what stands in the address must not come back over it.
+  input.addEventListener('change', () => { if (timer) apply(); });
   input.addEventListener('keydown', (event) => { if (event.key === 'Enter') apply(); });
   input.addEventListener('focus', async () => {
     try { if (words) fill(words, [...new Set(await suggest())].sort().map((word) => h('option', {value: word}))); } catch { /* then without */ }
   });
   return {
     node: h('div', {class: 'field-inline', style: width ? {width} : null}, input, words),
-    show(now) { if (document.activeElement !== input) input.value = now[name] ?? ''; },
+    show(now) { if (document.activeElement !== input && !timer) input.value = now[name] ?? ''; },
   };
 }
 
