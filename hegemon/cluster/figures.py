@@ -74,6 +74,7 @@ class FigureKeeper:
         self._others: dict[str, Told] = {}
         self._gathered_s = float("-inf")
         self._merged: ClusterFigures | None = None
+        self._gathering = asyncio.Lock()
 
     async def run(self) -> None:
         """Sample, look and tell for as long as the node lives."""
@@ -95,14 +96,16 @@ class FigureKeeper:
 
     async def figures(self) -> ClusterFigures:
         """Of the whole cluster, at most GATHER_S old."""
-        if self._merged is None or time.monotonic() - self._gathered_s > GATHER_S:
-            self._gathered_s = time.monotonic()
-            try:
-                await self._gather()
-            except QueueError:
-                pass  # They grow old, and then are missing.
-            self._merged = self._put_together()
-        return self._merged
+        # Who comes while they are gathered waits for these: what was put together before may be an hour old.
+        async with self._gathering:
+            if self._merged is None or time.monotonic() - self._gathered_s > GATHER_S:
+                try:
+                    await self._gather()
+                except QueueError:
+                    pass  # They grow old, and then are missing.
+                self._merged = self._put_together()
+                self._gathered_s = time.monotonic()
+            return self._merged
 
     def _put_together(self) -> ClusterFigures:
         now_ms = self._clock.now_ms()

@@ -1,5 +1,6 @@
 """What a node tells of itself and how often it puts the cluster's figures together: over an index in memory."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -68,3 +69,24 @@ async def test_figures_are_put_together_once_for_all_who_look_within_a_second(mo
     monkeypatch.setattr(figures, "GATHER_S", -1.0)
     assert await one.figures() is not first
     assert index.gathered == 2
+
+
+async def test_who_looks_while_figures_are_gathered_gets_these_and_not_those_of_an_hour_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = Index(1)
+    one = keeper(index)
+    before = await one.figures()
+    monkeypatch.setattr(figures, "GATHER_S", -1.0)
+    asked, answering, gather = asyncio.Event(), asyncio.Event(), index.told_figures
+
+    async def slowly() -> dict[str, bytes]:
+        asked.set()
+        await answering.wait()
+        return await gather()
+
+    monkeypatch.setattr(index, "told_figures", slowly)
+    looks = [asyncio.create_task(one.figures()) for _ in range(2)]
+    await asked.wait()
+    answering.set()
+    assert all(found is not before for found in await asyncio.gather(*looks))
