@@ -29,6 +29,9 @@ _COMING_IN = ("datagrams_in", "streams_in")
 _GOING_OUT = ("datagrams_out", "streams_out")
 # Of the traffic's counters, what is no dropped frame.
 _CARRIED = frozenset({*_COMING_IN, *_GOING_OUT, "asked"})
+_PLACES = ("hegemon_disk_free_bytes", "hegemon_disk_size_bytes", "hegemon_tls_certificate_expiry_timestamp_seconds")
+# A scraper's own patience is ten seconds.
+PLACES_S = 1.0
 _MEMBER_STATES = (Health.ALIVE, Health.SUSPECT, Health.DEAD)
 
 
@@ -57,13 +60,13 @@ class NodeMetrics:
         self._queues = Names()
         self._epoch = 0
         self._started_s = time.monotonic()
+        self._asking: asyncio.Future[dict[str, list[Series]]] | None = None
+        self._places_told: dict[str, list[Series]] = {name: [] for name in _PLACES}
 
     async def render(self, accept: str) -> tuple[bytes, bytes]:
         """The exposition and its content type, in the format that this Accept header prefers."""
         encode, content_type = choose_encoder(accept)
-        # A file system that does not answer holds up the scrape and not the loop.
-        places = await asyncio.to_thread(self._of_places)
-        read = {**self._read(), **places}
+        read = {**self._read(), **await self._places()}
         page = Page([self._from.cluster, self._from.node], read, self._from.supervisor.series())
         # A hundred queues make ten thousand lines: the loop, which elections hang on, does not wait for them.
         return await asyncio.to_thread(encode, page), content_type.encode()
@@ -152,6 +155,17 @@ class NodeMetrics:
                 ((reason,), float(n)) for reason, n in traffic.items() if reason not in _CARRIED
             ],
         }
+
+    async def _places(self) -> dict[str, list[Series]]:
+        """What was told last, where a file system does not answer: it holds up neither the loop nor more than one of
+        the threads that others need, however often it is scraped."""
+        asked = self._asking
+        if asked is None or asked.done():
+            asked = self._asking = asyncio.ensure_future(asyncio.to_thread(self._of_places))
+        await asyncio.wait({asked}, timeout=PLACES_S)
+        if asked.done():
+            self._places_told = asked.result()
+        return self._places_told
 
     def _of_places(self) -> dict[str, list[Series]]:
         ends_s = self._from.certificate_ends_s()
