@@ -7,13 +7,14 @@ import base64
 import random
 from array import array
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure, PyMongoError
 
 from hegemon.queue import mongo
-from hegemon.queue.errors import InvalidJob, WrongStore
+from hegemon.queue.errors import InvalidJob, StoreUnavailable, WrongStore
 from hegemon.queue.ids import floor_id, is_id, unpack_id
 from hegemon.queue.jobs import Document
 from hegemon.queue.states import FINAL, LIVE, Status
@@ -24,6 +25,8 @@ _SCAN: Final = 5000
 # Far more than nodes can be unlucky one after another.
 _CONFLICTS: Final = 50
 _CONFLICT_PAUSE_S: Final = 0.05
+# How long a removal waits for its turn: while MongoDB is away each one before it takes a whole time-out.
+TURN_S: Final = 10.0
 
 
 class JobQueries:
@@ -161,7 +164,7 @@ class JobQueries:
         states. Two removals at once contend for the books: MongoDB refuses one of them, which is done again.
         """
         query = {"status": {"$in": sorted(FINAL)}, **which}
-        async with mongo.translated(), self._books:
+        async with mongo.translated(), self._turn():
             for left in reversed(range(_CONFLICTS)):
                 try:
                     return await self._remove(query, reason)
@@ -170,6 +173,18 @@ class JobQueries:
                         raise
                 await asyncio.sleep(random.uniform(0, _CONFLICT_PAUSE_S))
         raise AssertionError("the last try returns or raises")
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._books.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("MongoDB", f"no turn to remove jobs within {TURN_S:g} s") from None
+        try:
+            yield
+        finally:
+            self._books.release()
 
     async def _remove(self, query: Document, reason: str) -> int:
         async with mongo.transaction(self._client) as session:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hegemon.queue.errors import InvalidJob
+from hegemon.queue import queries
+from hegemon.queue.errors import InvalidJob, StoreUnavailable
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.states import Status
 from tests.engine.parts import NOW_MS, Jobs, document
@@ -85,6 +86,18 @@ async def test_removals_at_once_by_one_node_and_by_several_are_all_done_and_all_
     removals = (nodes[n % 3].remove({"_id": item["_id"]}, "request") for n, item in enumerate(items))
     assert await asyncio.gather(*removals) == [1] * 24
     assert (await jobs.queries._meta.find_one({"_id": "removed"})) == {"_id": "removed", "request": 24}
+
+
+async def test_a_removal_whose_turn_does_not_come_is_told_so_and_removes_nothing(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await jobs.put(item := document(more={"status": "failed"}))
+    monkeypatch.setattr(queries, "TURN_S", 0.0)
+    async with jobs.queries._books:
+        with pytest.raises(StoreUnavailable, match="no turn"):
+            await jobs.queries.remove({"_id": item["_id"]}, "request")
+    monkeypatch.setattr(queries, "TURN_S", 10.0)
+    assert await jobs.queries.remove({"_id": item["_id"]}, "request") == 1
 
 
 async def test_retention_removes_what_ended_before_its_time_and_nothing_live(jobs: Jobs) -> None:
