@@ -332,7 +332,8 @@ class ActivityStreams:
             self._end(stream, Last(error.code, str(error), resume=error.code == "token_expired"))
         except QueueError:
             self._end(stream, Last("store_unavailable", _UNCHECKED, resume=True))
-        stream.check = None
+        finally:
+            stream.check = None
 
     def _drop(self, stream: Stream) -> None:
         self.dropped += 1
