@@ -242,9 +242,11 @@ async def test_a_loop_that_does_not_run_is_given_a_bounded_number_of_calls(monke
 
 def test_a_closed_loop_is_given_nothing() -> None:
     loop = asyncio.new_event_loop()
-    call = on_loop(loop, print)
+    heard: list[str] = []
+    call = on_loop(loop, heard.append)
     loop.close()
     call("nobody hears this")
+    assert not heard
 
 
 def test_what_cannot_work_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ UNIT = ROOT / "scripts" / "hegemon.service"
 # systemd's own scale, from 0 (best) to 10; 1.6 when this was written.
 EXPOSURE_MAX = 2.0
 
-pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze (Debian: systemd)")
 
 
 @pytest.fixture
