@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from hegemon.api import parameters
 from hegemon.api.call import Call
 from hegemon.api.operation import Answer, Operation
 from hegemon.api.parameters import Parameter
@@ -55,17 +57,11 @@ async def list_logs(node: Node, call: Call) -> Reply:
     if after is not None and not _AFTER.fullmatch(after):
         raise ApiError("invalid_parameter", "must be the `next` of an earlier answer", field="after")
     which = LogFilter(level=level, job=job, request=request, grep=grep, since=_since(query.get("since")))
-    page = node.observer.logs(which, limit=_limit(query.get("limit")), after=after)
+    limit = parameters.limit(query, default=LINES_DEFAULT, most=LINES_MAX)
+    # To look through all lines takes 7 ms (2 MiB) or 26 ms (16 MiB), and elections hang on the loop.
+    page = await asyncio.to_thread(node.observer.logs, which, limit=limit, after=after)
     name = node.observer.election().node_id
     return ok(LogList(node=name, lines=page.lines, next=page.following, missed=page.missed))
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LINES_DEFAULT
-    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= LINES_MAX:
-        raise ApiError("invalid_parameter", f"must be a whole number from 1 to {LINES_MAX}", field="limit")
-    return int(text)
 
 
 def _since(text: str | None) -> str | None:

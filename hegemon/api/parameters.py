@@ -135,11 +135,11 @@ def tag(query: Mapping[str, str]) -> str | None:
     return value
 
 
-def limit(query: Mapping[str, str]) -> int:
+def limit(query: Mapping[str, str], *, default: int = LIMIT_DEFAULT, most: int = LIMIT_MAX) -> int:
     """`limit`."""
-    text = query.get("limit", str(LIMIT_DEFAULT))
-    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= LIMIT_MAX:
-        raise ApiError("invalid_parameter", f"must be a whole number from 1 to {LIMIT_MAX}", field="limit")
+    text = query.get("limit", str(default))
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= most:
+        raise ApiError("invalid_parameter", f"must be a whole number from 1 to {most}", field="limit")
     return int(text)
 
 
