@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import redis
 from pymongo import MongoClient
 
 from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
+from tests.hangs import standard_error, watched
 from tests.nodes import free_port
 from tests.own_network import move_into_own_network
 from tests.waiting import PATIENCE
@@ -41,11 +42,20 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 _stays = pytest.StashKey[str]()
+_errors = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any fixture has started a thread: those would stay behind."""
     config.stash[_stays] = move_into_own_network()
+    config.stash[_errors] = standard_error()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that hangs says where, before the watchdog ends its process."""
+    with watched(item.nodeid, item.config.stash[_errors]):
+        return (yield)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
