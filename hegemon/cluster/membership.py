@@ -71,7 +71,8 @@ class Membership:
         beats: dict[str, int] = {}
         for node in nodes:
             beats[node.incarnation] = node.beat
-            moved = self._beats.get(node.incarnation, node.beat) != node.beat
+            # A beat that falls is Redis gone back, not a life.
+            moved = self._beats.get(node.incarnation, node.beat) < node.beat
             if moved or node.incarnation not in self._beats:
                 self._moved_s[node.incarnation] = time.monotonic()
             # A later start has our place whether it still beats or not; an earlier one is only what a past life left.

@@ -1,7 +1,8 @@
 """Two live nodes with one NODE_ID: the one that comes later is refused before it has said a word to anybody.
 
 A node that starts looks into the registry for an earlier life under its name. On this machine the process table says at
-once whether that life is over. Elsewhere its beat does: it must stand still for a while.
+once whether that life is over. Elsewhere its beat does: it must not rise for a while. A beat that falls is no sign of
+life: Redis came back with what it had a moment ago.
 
 What this cannot see (both start in the same moment; the first was stopped while the second came) `membership` sees as
 soon as both beat.
@@ -56,16 +57,21 @@ def surely_ended(place: str) -> bool:
 
 
 async def refuse_live_twin(index: MemberIndex, node: str, own: str, beat_s: float) -> None:
-    """Raise TwinError if another incarnation of this node beats. Takes 2.5 beats if one is registered and silent."""
+    """Raise TwinError if another incarnation of this node beats. Takes 2.5 beats if one is registered and silent, and
+    as long again each time Redis goes back."""
     before = await _others(index, node, own)
     before = {name: entry for name, entry in before.items() if not surely_ended(str(entry[0].get("process", "")))}
     deadline = time.monotonic() + BEATS * beat_s
     while before and time.monotonic() < deadline:
         await asyncio.sleep(min(POLL_S, beat_s / 4))
         now = await _others(index, node, own)
-        for name, (information, beat) in before.items():
-            if name in now and now[name][1] != beat:
+        for name in before.keys() & now.keys():
+            (information, beat), (_, moved_to) = before[name], now[name]
+            if moved_to > beat:
                 raise TwinError(refusal(node, str(information.get("url") or name)))
+            if moved_to < beat:
+                before[name] = now[name]
+                deadline = time.monotonic() + BEATS * beat_s
 
 
 async def _others(index: MemberIndex, node: str, own: str) -> dict[str, tuple[dict[str, Any], int]]:

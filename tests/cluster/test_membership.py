@@ -11,6 +11,7 @@ from hegemon.cluster.membership import BOOT_SHIFT, TWIN_GONE_S, Membership
 from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin, surely_ended
 from hegemon.cluster.witness import Registered
 from hegemon.election.contract import Discovered, Event, Health, Member, Role, View
+from hegemon.queue.index import IndexCounts, MemberIndex
 from tests.engine.parts import Index
 
 
@@ -106,6 +107,14 @@ async def test_our_own_earlier_life_is_no_twin_while_its_beat_stands_still(aroun
     assert not around.membership._twin.done()
 
 
+async def test_a_beat_of_our_earlier_life_that_falls_with_redis_is_no_life(around: Surroundings) -> None:
+    for beat in (7, 3, 3):
+        around.membership.registered([registered("n1~a", beat, boot=1)])
+    assert not around.membership._twin.done()
+    around.membership.registered([registered("n1~a", 4, boot=1)])
+    assert "NODE_ID=n1 is alive" in await twin(around.membership)
+
+
 async def test_what_this_very_start_was_before_it_was_swept_is_no_twin(around: Surroundings) -> None:
     # Its last beat, right before it went on under another incarnation, is seen only after that.
     for beat in (1, 2):
@@ -154,6 +163,21 @@ async def test_a_start_is_refused_while_another_life_of_the_node_beats(index: In
         ended.set()
         await beating
     await refuse_live_twin(index.member, "n1", "n1~b", 0.05)
+
+
+class GoesBack(MemberIndex):
+    """An index whose Redis, after the first look, comes back with what it had a moment ago."""
+
+    async def counts(self) -> IndexCounts:
+        found = await super().counts()
+        await self._redis.command("HSET", f"{self._redis.prefix}beats", "n1~a", 1)
+        return found
+
+
+async def test_an_earlier_life_whose_beat_falls_with_redis_holds_nobody_up(index: Index) -> None:
+    for _ in range(3):
+        await index.member.beat("n1~a", {"id": "n1", "process": "elsewhere/1/1"}, [])
+    await refuse_live_twin(GoesBack(index.redis), "n1", "n1~b", 0.05)
 
 
 async def test_an_earlier_life_on_this_machine_that_is_gone_holds_nobody_up(index: Index) -> None:

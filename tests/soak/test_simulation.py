@@ -1,8 +1,8 @@
 """Simulated clusters, thousands of seeds: every algorithm, every scenario, three to nine nodes, short runs and long.
 
-`SOAK_SEEDS=20000 SOAK_SEED=1 ./dev soak tests/soak/test_simulation.py`: seeds 1 to 20000, shared out over all cases
-(default 400); a failing one is printed with the command that replays it. `SOAK_WORKERS` processes at a time (default:
-one a core). Any range of seeds is spread over all cases, so that machines, or nights, may share them: `SOAK_SEED=10001
+`./dev soak tests/soak/test_simulation.py`: seeds 1 to 20000, shared out over all cases, in five hours of processor
+time; a failing one is printed with the command that replays it. `SOAK_WORKERS` processes at a time (default: one a
+core). Any range of seeds is spread over all cases, so that machines, or nights, may share them: `SOAK_SEED=10001
 SOAK_SEEDS=10000` is the second half. `SOAK_FILE=reports.jsonl` keeps the reports, and what is in it is not run again.
 """
 
@@ -21,7 +21,7 @@ from tests.soak.simulated import HEADING, Case, case_of, keep, kept, shared_out,
 
 pytestmark = pytest.mark.soak
 
-SEEDS = int(os.environ.get("SOAK_SEEDS", "400"))
+SEEDS = int(os.environ.get("SOAK_SEEDS", "20000"))
 WORKERS = int(os.environ.get("SOAK_WORKERS", str(os.cpu_count() or 1)))
 FILE = Path(os.environ["SOAK_FILE"]) if "SOAK_FILE" in os.environ else None
 ALGORITHMS = ("solo", "bully", "gossip", "raft")
