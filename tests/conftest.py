@@ -53,8 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that hangs says where, before the watchdog ends its process."""
-    with watched(item.nodeid, item.config.stash[_errors]):
+    """A test that hangs says where, before the watchdog ends its process. A soak is long, and says how it goes."""
+    if item.get_closest_marker("soak") is not None:
+        return (yield)
+    ends_after_s = float(item.config.getini("faulthandler_timeout"))
+    with watched(item.nodeid, item.config.stash[_errors], after_s=ends_after_s * 2 / 3):
         return (yield)
 
 

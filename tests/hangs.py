@@ -15,14 +15,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final
-
-# Beyond what the longest take on a loaded machine, and before the watchdog ends the process.
-HANGS_AFTER_S: Final = 400.0
+from typing import Any
 
 
 @contextmanager
-def watched(name: str, to: int, after_s: float = HANGS_AFTER_S) -> Iterator[None]:
+def watched(name: str, to: int, after_s: float) -> Iterator[None]:
     """Write to the file descriptor `to` where each task stands if the body still runs after `after_s` seconds."""
     timer = threading.Timer(after_s, lambda: os.write(to, where_tasks_stand(name).encode()))
     timer.daemon = True
