@@ -15,7 +15,7 @@ import pytest
 
 from tests.simulation.scenarios import Report
 from tests.soak.conftest import Say
-from tests.soak.simulated import HEADING, Case, Chunk, case_of, keep, kept, row
+from tests.soak.simulated import HEADING, Case, case_of, keep, kept, row, shared_out
 
 pytestmark = pytest.mark.soak
 
@@ -28,14 +28,11 @@ SHAPES = ("one_way_out", "one_way_in", "quorum_loss", "constrained_election", "c
 def runs(case: Case, seeds: range, say: Say) -> list[Report]:
     """Its reports, none of which breaks a promise that knows no exception."""
     reports = [report for report in kept(FILE) if case_of(report) == case and report.seed in seeds]
-    done = {report.seed for report in reports}
-    for number in seeds:
-        if number not in done:
-            found = Chunk(case, (number,)).run()
-            keep(FILE, found)
-            reports += found
-            if number % 10 == 0:
-                say(f"{case}: {len(reports)} of {len(seeds)}")
+    for chunk in shared_out([case], seeds, done=reports):
+        found = chunk.run()
+        keep(FILE, found)
+        reports += found
+        say(f"{case}: {len(reports)} of {len(seeds)}")
     say(f"{HEADING}\n{row(reports)}")
     failed = [report.command for report in reports if report.violations]
     assert not failed, failed
