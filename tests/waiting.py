@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -47,3 +48,22 @@ async def wait_until(
         if time.monotonic() < deadline:
             raise  # the predicate's own
     pytest.fail(f"waited {timeout:g} s for {message}; the last value was {value!r}")
+
+
+async def output_of(*command: str, given: bytes = b"") -> tuple[int, bytes]:
+    """Run a program to its end with `given` as its input; its exit code and all that it wrote.
+
+    After PATIENCE_S it is killed, and the test fails with its last words.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    told = asyncio.ensure_future(process.communicate(given))
+    await asyncio.wait([told], timeout=PATIENCE_S)
+    if hung := not told.done():
+        process.kill()
+    said, _ = await told
+    if hung:
+        pytest.fail(f"{' '.join(command)} did not end in {PATIENCE_S:g} s: {said[-2000:].decode(errors='replace')}")
+    assert process.returncode is not None
+    return process.returncode, said

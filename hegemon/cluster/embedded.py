@@ -33,6 +33,7 @@ _LOG_LINES_SHOWN = 12
 _PORT_ATTEMPTS = 3
 # A server killed a moment ago may leave a child behind (Valkey's AOF rewrite) that holds the lock until it ends.
 _LOCK_PATIENCE = timedelta(seconds=2)
+_KILL_PATIENCE = timedelta(seconds=60)
 
 # MongoDB's error codes, from its error_codes.yml.
 _ALREADY_INITIALIZED = 23
@@ -216,7 +217,9 @@ class _EmbeddedServer(ABC):
         finally:
             ready.cancel()
             ended.cancel()
-            await asyncio.gather(ready, ended, return_exceptions=True)
+            over, _ = await asyncio.wait((ready, ended), timeout=_KILL_PATIENCE.total_seconds())
+            for task in over:
+                _ = task.cancelled() or task.exception()  # seen, so that it is not logged as forgotten
 
     async def _lock_directory(self) -> int:
         """Take the directory for one server: Valkey, unlike mongod, would let a second one corrupt its files."""
@@ -242,7 +245,13 @@ class _EmbeddedServer(ABC):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        try:
+            async with asyncio.timeout(_KILL_PATIENCE.total_seconds()):
+                await process.wait()
+        except TimeoutError:
+            # It waits in the kernel, for a disk that does not answer.
+            message = f"{self.name} (process {process.pid}) has not ended {_KILL_PATIENCE.seconds} s after SIGKILL"
+            raise EmbeddedError(message) from None
 
     def _last_words(self) -> str:
         """Return the end of what this run logged, its errors rather than what followed them."""

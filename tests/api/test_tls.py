@@ -21,7 +21,7 @@ from hegemon.api.tls import ServerTls, TlsError, TlsFiles
 from hegemon.cluster.limit_settings import LimitSettings
 from tests.api.memory import metrics_of
 from tests.certificates import Authority, Files
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, output_of, wait_until
 
 # However slow this machine is, no handshake of a test is cut off but by its sweep.
 PATIENT = LimitSettings(header_timeout=timedelta(hours=1))
@@ -114,12 +114,8 @@ async def test_both_versions_have_forward_secrecy_authenticated_encryption_and_h
 )
 async def test_what_is_old_or_weak_is_not_spoken(authority: Authority, how: str, spoken: bool) -> None:
     async with serving(of(authority.write("n1"))) as (server, _):
-        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", *how.split()]
-        tried = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        said, _ = await tried.communicate()
-        assert (tried.returncode == 0, b"Cipher is (NONE)" not in said) == (spoken, spoken), said
+        code, said = await output_of("openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", *how.split())
+        assert (code == 0, b"Cipher is (NONE)" not in said) == (spoken, spoken), said
         assert await ask(server, authority.trusting()) == 200
 
 

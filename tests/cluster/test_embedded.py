@@ -17,7 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from hegemon.cluster.embedded import EmbeddedError, EmbeddedMongo, EmbeddedRedis
 from tests.nodes import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def alive(pid: int) -> bool:
@@ -129,11 +129,15 @@ async def killed_parents_children(*arguments: str) -> list[int]:
     """Run a parent that prints its children's ids, kill it with SIGKILL, and return the ids."""
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", *arguments, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
-    children = [int(pid) for pid in (await parent.stdout.readline()).split()]
-    assert children
-    assert all(alive(child) for child in children)
-    parent.kill()
-    await parent.wait()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            children = [int(pid) for pid in (await parent.stdout.readline()).split()]
+        assert children
+        assert all(alive(child) for child in children)
+    finally:
+        parent.kill()
+    async with asyncio.timeout(PATIENCE_S):
+        await parent.wait()
     return children
 
 

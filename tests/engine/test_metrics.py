@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +19,7 @@ from hegemon.measures import SERIES_MAX
 from hegemon.monitoring.metric_table import COMMON, FAMILIES, Family, Kind
 from tests.engine.journal import Journal
 from tests.nodes import Gate, NodeProcess, free_port
-from tests.waiting import wait_until
+from tests.waiting import output_of, wait_until
 
 METRICS_PORT = free_port()
 SETTINGS = {
@@ -136,11 +134,7 @@ async def test_promtool_finds_nothing_to_complain_of(worked: str) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian's package prometheus has it)")
-    checked = await asyncio.create_subprocess_exec(
-        promtool, "check", "metrics", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    said, _ = await checked.communicate(worked.encode())
-    assert (checked.returncode, said) == (0, b"")
+    assert await output_of(promtool, "check", "metrics", given=worked.encode()) == (0, b"")
 
 
 async def test_a_scraper_that_asks_for_openmetrics_gets_it_on_both_ports(shared: NodeProcess, worked: str) -> None:
