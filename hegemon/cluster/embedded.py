@@ -293,10 +293,12 @@ class EmbeddedRedis(_EmbeddedServer):
         ]
 
     async def _until_ready(self) -> None:
-        async with redis.asyncio.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1) as client:
+        # Not redis-py's own time-outs: it writes by asyncio.wait_for, which in Python 3.11 may lose a cancellation.
+        async with redis.asyncio.Redis(port=self.port, socket_timeout=None, socket_connect_timeout=None) as client:
             while True:
                 try:
-                    info: dict[str, Any] = await client.info()
+                    async with asyncio.timeout(1):
+                        info: dict[str, Any] = await client.info()
                     if not info["loading"] and self._is_ours(info["process_id"]):
                         return
                 except (redis.RedisError, OSError) as error:

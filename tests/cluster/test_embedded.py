@@ -190,6 +190,21 @@ async def test_a_taken_port_is_refused_with_the_servers_own_words(
     assert server.pid is None
 
 
+async def test_a_probe_that_is_given_up_ends_wherever_it_is(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    # What answers is another's, so that nothing but the cancellation ends it.
+    server = EmbeddedRedis(tmp_path / "other", port=own_redis.port)
+    for steps in range(100):
+        probe = asyncio.create_task(server._until_ready())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        probe.cancel()
+        ended, _ = await asyncio.wait([probe], timeout=PATIENCE_S)
+        while not probe.done():
+            probe.cancel()
+            await asyncio.sleep(0)
+        assert ended, f"cancelled after {steps} turns of the loop, and went on"
+
+
 @pytest.mark.parametrize(
     ("server_type", "advice"),
     [
