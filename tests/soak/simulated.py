@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ import msgspec
 
 from tests.simulation.scenarios import Report
 
+WORKERS: Final = int(os.environ.get("SOAK_WORKERS", str(os.cpu_count() or 1)))
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHUNK: Final = 10
 CHUNK_S_MAX: Final = 3600.0
@@ -59,9 +61,11 @@ class Chunk(msgspec.Struct, frozen=True):
         return list(_read(found.stdout))
 
 
-def shared_out(cases: Sequence[Case], seeds: Iterable[int], done: Iterable[Report] = ()) -> list[Chunk]:
+def shared_out(
+    cases: Sequence[Case], seeds: Iterable[int], done: Iterable[Report] = (), *, most: int = CHUNK
+) -> list[Chunk]:
     """Each seed goes to one case, in turn, so that any range of seeds is spread over all of them; those that are done
-    already are left out. All cases get their first chunk before any gets its second."""
+    already are left out. All cases get their first chunk, of `most` seeds, before any gets its second."""
     there = {(case_of(report), report.seed) for report in done}
     mine: dict[Case, list[int]] = {case: [] for case in cases}
     for seed in seeds:
@@ -70,21 +74,39 @@ def shared_out(cases: Sequence[Case], seeds: Iterable[int], done: Iterable[Repor
             mine[case].append(seed)
     rounds: list[tuple[int, Chunk]] = []
     for case, numbers in mine.items():
-        for part, run in enumerate(_evenly(numbers)):
+        for part, run in enumerate(_evenly(numbers, most)):
             rounds.append((part, Chunk(case, run)))
     return [chunk for _, chunk in sorted(rounds, key=lambda item: item[0])]
 
 
-def _evenly(numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Runs of equal steps, of CHUNK numbers at most: what was done before may have left holes."""
+def _evenly(numbers: Sequence[int], most: int) -> Iterator[tuple[int, ...]]:
+    """Runs of equal steps, of `most` numbers at most: what was done before may have left holes."""
     run: list[int] = []
     for number in numbers:
-        if len(run) == CHUNK or (len(run) > 1 and number - run[-1] != run[1] - run[0]):
+        if len(run) == most or (len(run) > 1 and number - run[-1] != run[1] - run[0]):
             yield tuple(run)
             run = []
         run.append(number)
     if run:
         yield tuple(run)
+
+
+def run_all(chunks: Sequence[Chunk], path: Path | None, say: Callable[[str], None]) -> list[Report]:
+    """Run the chunks in WORKERS processes at a time, keep their reports, and tell of each once it is there."""
+    reports: list[Report] = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting: set[Future[list[Report]]] = {pool.submit(chunk.run) for chunk in chunks}
+        while waiting:
+            # Told at least so often, or the watchdog would take a long chunk for one that hangs.
+            done, waiting = wait(waiting, timeout=60.0, return_when=FIRST_COMPLETED)
+            found = [report for future in done for report in future.result()]
+            keep(path, found)
+            reports += found
+            say(f"{len(chunks) - len(waiting)} of {len(chunks)} chunks")
+            for report in found:
+                if report.violations:
+                    say(f"    {report.violations[0].kind}: {report.violations[0].detail}\n    {report.command}")
+    return reports
 
 
 def case_of(report: Report) -> Case:

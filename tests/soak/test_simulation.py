@@ -9,20 +9,18 @@ SOAK_SEEDS=10000` is the second half. `SOAK_FILE=reports.jsonl` keeps the report
 from __future__ import annotations
 
 import os
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.scenarios import SCENARIOS, Report
+from tests.simulation.scenarios import SCENARIOS
 from tests.soak.conftest import Say
-from tests.soak.simulated import HEADING, Case, case_of, keep, kept, shared_out, table
+from tests.soak.simulated import HEADING, Case, case_of, kept, run_all, shared_out, table
 
 pytestmark = pytest.mark.soak
 
 SEEDS = int(os.environ.get("SOAK_SEEDS", "20000"))
-WORKERS = int(os.environ.get("SOAK_WORKERS", str(os.cpu_count() or 1)))
 FILE = Path(os.environ["SOAK_FILE"]) if "SOAK_FILE" in os.environ else None
 ALGORITHMS = ("solo", "bully", "gossip", "raft")
 # Where nodes are few, words and shapes matter; where they are many, the stores have more believers at once.
@@ -46,18 +44,7 @@ def test_no_seed_breaks_a_promise(seed: int, say: Say) -> None:
     reports = [report for report in kept(FILE) if case_of(report) in cases() and report.seed in seeds]
     chunks = shared_out(cases(), seeds, done=reports)
     say(f"\nSOAK_SEED={seed} SOAK_SEEDS={len(seeds)}: simulated clusters, {len(reports)} runs are there already")
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: set[Future[list[Report]]] = {pool.submit(chunk.run) for chunk in chunks}
-        while waiting:
-            # Told at least so often, or the watchdog would take a long chunk for one that hangs.
-            done, waiting = wait(waiting, timeout=60.0, return_when=FIRST_COMPLETED)
-            found = [report for future in done for report in future.result()]
-            keep(FILE, found)
-            reports += found
-            say(f"{len(chunks) - len(waiting)} of {len(chunks)} chunks")
-            for report in found:
-                if report.violations:
-                    say(f"    {report.violations[0].kind}: {report.violations[0].detail}\n    {report.command}")
+    reports += run_all(chunks, FILE, say)
     say(HEADING)
     for row in table(reports):
         say(str(row))
