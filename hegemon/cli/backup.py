@@ -72,4 +72,5 @@ def _run(work: Callable[[NodeStores, str], Awaitable[None]]) -> None:
     except StoreUnavailable as error:
         raise Stop(ExitCode.UNAVAILABLE, f"{error}.") from error
     except OSError as error:
-        raise usage(f"{error.filename}: {error.strerror}.") from error
+        # A write to a disk that is full names no file.
+        raise usage(f"{error.filename or 'FILE'}: {error.strerror}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -25,8 +26,11 @@ def node() -> None:
         settings = load()
         _run(settings)
     except (SettingsError, StartError, TlsError) as error:
-        print(f"hegemon node: {error}", file=sys.stderr)
-        raise SystemExit(int(ExitCode.USAGE)) from None
+        with contextlib.suppress(OSError):  # a full disk: the code still says what to do
+            print(f"hegemon node: {error}", file=sys.stderr)
+        later = isinstance(error, StartError) and error.later
+        # Whoever starts nodes (systemd) tries the one again, and not the other: scripts/hegemon.service.
+        raise SystemExit(int(ExitCode.UNAVAILABLE if later else ExitCode.USAGE)) from None
     except Exception:  # noqa: BLE001 - the last door: logged whole, then an exit code
         structlog.get_logger(__name__).exception("node_failed")
         raise SystemExit(int(ExitCode.BUG)) from None

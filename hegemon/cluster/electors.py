@@ -18,6 +18,10 @@ class ElectionFault(Exception):
     """This node cannot take part in elections, now or any more; the message says why and what to do."""
 
 
+class ElectionBroken(ElectionFault):
+    """It went well until a fault of the program ended it: a new start may mend it."""
+
+
 class Election:
     """One node's election. `introduce` is None where there are no peers; `traffic` counts what was sent and dropped."""
 
@@ -47,7 +51,7 @@ class Election:
         disk cannot be relied on."""
 
     async def watch(self) -> None:
-        """Raise ElectionFault once the election has broken down; until then, or for ever, wait."""
+        """Raise ElectionBroken once the election has broken down; until then, or for ever, wait."""
         await asyncio.Event().wait()
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ import structlog
 from hegemon.cluster.observer import Pulse
 from hegemon.cluster.supervisor import Supervisor
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.errors import QueueError
+from hegemon.queue.errors import QueueError, StoreUnavailable
 from hegemon.queue.index import READY, Marker, MemberIndex
 from hegemon.queue.submit import Submitter
 
@@ -63,6 +63,7 @@ class Heartbeat:
                 marker = await self._index.beat(self._incarnation(), self._information(), workers)
             except QueueError as error:
                 log.debug("beat_failed", reason=str(error))
+                self._pulse.refused = isinstance(error, StoreUnavailable) and error.refuses
                 if time.monotonic() - self._pulse.acknowledged_s > STATE_TRUSTED_S:
                     self._pulse.state = ""
             except Exception:  # a node without a beat is dead to the others: never for a fault of ours
@@ -74,7 +75,7 @@ class Heartbeat:
     def _learn(self, marker: Marker, sent: float) -> None:
         now = time.monotonic()
         pulse = self._pulse
-        pulse.acknowledged_s = now
+        pulse.acknowledged_s, pulse.refused = now, False
         pulse.generation, pulse.state = marker.generation, marker.state
         pulse.epoch, pulse.depth = marker.epoch, marker.depth
         self._clock.observe(marker.now_ms, sent, now)

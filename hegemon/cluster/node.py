@@ -7,6 +7,7 @@ Stop: the API takes nothing new, workers finish or hand back, submissions reach 
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from hegemon.auth.errors import AuthSettingsError
-from hegemon.cluster.electors import ElectionFault
+from hegemon.cluster.electors import ElectionBroken, ElectionFault
 from hegemon.cluster.figures import FigureKeeper
 from hegemon.cluster.frontend import Frontend
 from hegemon.cluster.heartbeat import Heartbeat
@@ -57,7 +58,11 @@ CLOSE_S: Final = 5.0
 
 
 class StartError(Exception):
-    """The node cannot start; the message says what to do."""
+    """The node cannot start, or not go on; the message says what to do. `later`: by itself it may, another time."""
+
+    def __init__(self, message: str, *, later: bool = False) -> None:
+        super().__init__(message)
+        self.later = later
 
 
 class Node:
@@ -93,7 +98,7 @@ class Node:
             self._build()
             await self._live(stop)
         except (WorkerStartError, TwinError, WrongStore, StoreUnavailable, AuthSettingsError) as error:
-            raise StartError(str(error)) from error
+            raise StartError(str(error), later=isinstance(error, StoreUnavailable)) from error
         finally:
             await self._stores.close()
             if self._tracing is not None:
@@ -301,7 +306,9 @@ class Node:
         except BaseExceptionGroup as failed:
             if error := leaf(failed, WorkerStartError, WrongStore, TwinError, ElectionFault, OSError):
                 words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                raise StartError(words) from error
+                # A port may be let go, an address come up, a disk get room; a permission comes from people.
+                passing = isinstance(error, OSError) and error.errno not in (errno.EACCES, errno.EPERM)
+                raise StartError(words, later=passing or isinstance(error, ElectionBroken)) from error
             raise
         finally:
             await self._frontend.stop(0.0)

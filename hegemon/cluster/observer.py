@@ -50,10 +50,11 @@ LOOP_PATIENCE_S: Final = 10.0
 
 
 class Pulse(msgspec.Struct):
-    """What the beat loop last saw. Times are monotonic seconds; 0 is never."""
+    """What the beat loop last saw. Times are monotonic seconds; 0 is never. `refused`: Redis took no writes."""
 
     turned_s: float = 0.0
     acknowledged_s: float = 0.0
+    refused: bool = False
     generation: int = 0
     state: str = ""
     epoch: int = 0
@@ -275,7 +276,7 @@ class NodeObserver:
         now = time.monotonic()
         parts = {"redis": "ok", "mongodb": "ok", "index": "ok", "workers": "ok"}
         if now - self._pulse.acknowledged_s > 3 * self._settings.worker.worker_beat.total_seconds() or self._redis.open:
-            parts["redis"] = "does not answer"
+            parts["redis"] = "takes no writes" if self._pulse.refused else "does not answer"
         if self._mongo.open:
             parts["mongodb"] = "does not answer"
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from hegemon.cluster.electors import ElectionFault
+from hegemon.cluster.electors import ElectionBroken, ElectionFault
 from hegemon.cluster.peer_election import PeerElection
 from hegemon.cluster.raft_driver import RaftDriver, on_loop
 from hegemon.cluster.raft_state import RaftFile, RaftStateError
@@ -96,4 +96,4 @@ class RaftElection(PeerElection):
 
     async def watch(self) -> None:
         await self._broken.wait()
-        raise ElectionFault(f"the Raft election of this node has broken down: {self.failed!r}") from self.failed
+        raise ElectionBroken(f"the Raft election of this node has broken down: {self.failed!r}") from self.failed

@@ -39,6 +39,7 @@ class Outgoing:
         saved = storage.load() or Durable()
         self.durable = msgspec.structs.replace(saved, session=max(saved.session + 1, incarnation))
         self._on_disk: Durable | None = None
+        self._refused = False
         self.fit = fit
         self.leaving = False
         self.dropped: dict[str, int] = {}
@@ -59,9 +60,13 @@ class Outgoing:
             self._storage.save(self.durable)
         except OSError as error:
             self.drop("unsaved")
-            if self.dropped["unsaved"] == 1:
+            if not self._refused:
                 log.warning("raft_state_not_saved", node=self._node, reason=str(error))
+            self._refused = True
             return False
+        if self._refused:
+            log.info("raft_state_saved", node=self._node)
+        self._refused = False
         self._on_disk = self.durable
         return True
 

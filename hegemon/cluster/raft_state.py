@@ -13,6 +13,7 @@ synced, renamed over the old one, and the directory is synced; what cannot be re
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from pathlib import Path
@@ -22,6 +23,8 @@ import msgspec
 
 FORMAT: Final = 1
 FILE: Final = "election.json"
+# What no passing of time mends.
+_FOR_PEOPLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
 
 
 class RaftStateError(Exception):
@@ -72,6 +75,7 @@ class RaftFile:
         self._node_id = node_id
 
     def load(self) -> Durable | None:
+        self._check_directory()
         try:
             raw = self._path.read_bytes()
         except FileNotFoundError:
@@ -110,6 +114,25 @@ class RaftFile:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def _check_directory(self) -> None:
+        """A disk that is full may have room later. One that this user may not write to is a voter without a voice, for
+        as long as nobody reads its log: refused."""
+        directory = self._path.parent
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in _FOR_PEOPLE:
+                return
+            reason = error.strerror
+        else:
+            if os.access(directory, os.W_OK | os.X_OK):
+                return
+            reason = "it is not this user's to write"
+        raise RaftStateError(
+            f"DATA_DIR cannot be used: {directory}: {reason}. Name a directory of this node's own that outlives "
+            f"restarts and that its user may write"
+        )
 
     def _damaged(self) -> RaftStateError:
         return RaftStateError(

@@ -11,13 +11,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
 from hegemon.auth.masking import Masker
 from hegemon.log_context import RUN, bound, log_fields
 from hegemon.monitoring.log_sampling import Sampling
+from hegemon.monitoring.log_stream import LogStream, Losses
 
 Line = structlog.types.EventDict
 Processor = structlog.types.Processor
@@ -58,7 +59,7 @@ def configure(shape: Shape, *, ours_alone: bool = False) -> None:
             *steps.written,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_number(shape.level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr, steps.losses))),
         cache_logger_on_first_use=True,
     )
     _sampling[:] = [steps.sampling]
@@ -99,7 +100,7 @@ _STAMPS: Final[tuple[Processor, ...]] = (
 
 
 def _take_over(shape: Shape, steps: _Steps) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(LogStream(sys.stderr, steps.losses))
     formatter = structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
         formatter(
@@ -140,13 +141,14 @@ class _Steps:
         self._masker = Masker(shape.secrets)
         self._json = structlog.processors.JSONRenderer()
         self.sampling = Sampling(shape.per_second, _tell)
+        self.losses = Losses()
         console = shape.form == "console" or (shape.form == "auto" and sys.stderr.isatty())
         final: list[Processor] = (
             [self._kept_beside, _console()]
             if console
             else [structlog.processors.format_exc_info, _in_order, self._json]
         )
-        self.written: list[Processor] = [self._by_name, *final, self._by_text]
+        self.written: list[Processor] = [self.losses.told, self._by_name, *final, self._by_text]
         if not console:
             self.written.append(self._kept)
 

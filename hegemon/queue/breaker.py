@@ -28,6 +28,8 @@ class Breaker:
         self._failures = 0
         self._open_until = 0.0
         self._probing = False
+        # Whether the store answered when it failed last, and would take no writes.
+        self.refused = False
 
     @property
     def open(self) -> bool:
@@ -38,15 +40,19 @@ class Breaker:
         """Raise `StoreUnavailable` at once while the breaker is open."""
         if self.open:
             wait = max(self._open_until - self._clock(), 0.1)
-            raise StoreUnavailable(self.store, f"{self.store} is not reachable; it is tried again", retry_after_s=wait)
+            what = "takes no writes" if self.refused else "is not reachable"
+            raise StoreUnavailable(
+                self.store, f"{self.store} {what}; it is tried again", retry_after_s=wait, refuses=self.refused
+            )
 
     def succeeded(self) -> None:
         """A call got its answer."""
         self._failures = 0
         self._probing = False
 
-    def failed(self) -> None:
-        """A call found the store away."""
+    def failed(self, *, refused: bool = False) -> None:
+        """A call found the store away, or was `refused`."""
+        self.refused = refused
         self._failures += 1
         self._probing = False
         if self._failures >= self._threshold:
@@ -61,8 +67,8 @@ class Breaker:
             self._probing = True
         try:
             yield
-        except StoreUnavailable:
-            self.failed()
+        except StoreUnavailable as error:
+            self.failed(refused=error.refuses)
             raise
         except BaseException:
             if half_open:

@@ -86,9 +86,13 @@ class StoreUnavailable(QueueError):
 
     code = "store_unavailable"
 
-    def __init__(self, store: str, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+    def __init__(
+        self, store: str, message: str | None = None, *, retry_after_s: float = 1.0, refuses: bool = False
+    ) -> None:
         super().__init__(message or f"{store} does not answer; try again", retry_after_s=retry_after_s)
         self.store = store
+        # It answers, and takes no writes: full, without room on its disk, or somebody's replica.
+        self.refuses = refuses
 
 
 class OutcomeUnknown(StoreUnavailable):

@@ -222,7 +222,7 @@ class Redis:
             raise
         except failures.ResponseError as error:
             if isinstance(error, _PASSING_KINDS) or any(word in str(error) for word in _PASSING):
-                raise StoreUnavailable("Redis", f"Redis refuses writes: {error}") from error
+                raise StoreUnavailable("Redis", f"Redis refuses writes: {error}", refuses=True) from error
             raise
 
     async def check_server(self) -> None:

@@ -1,22 +1,30 @@
-"""When a node must not start, it says why in a sentence and ends with exit code 2; when it may later, it waits."""
+"""When a node must not start, it says why in a sentence and ends with exit code 2. When it may later, it waits, and then
+ends with 5, which whoever starts nodes takes for "again".
+"""
 
 from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import redis.asyncio
 
 from hegemon.cluster.embedded import EmbeddedRedis
-from tests.nodes import node
+from tests.nodes import free_port, node
 from tests.waiting import wait_until
 
 Environment = dict[str, str]
+LATER = 5
 
 
-async def refusal(environment: Environment) -> str:
+async def refusal(environment: Environment, code: int = 2) -> str:
     """What a node that does not start writes."""
     async with node(environment, start=False) as refused:
         refused.spawn()
-        assert await refused.ended() == 2, refused.log
+        assert await refused.ended() == code, refused.log
         assert "Traceback" not in refused.log
         return refused.log
 
@@ -74,5 +82,43 @@ async def test_a_node_waits_for_a_store_that_comes_later(environment: Environmen
 
 async def test_a_port_that_is_taken(environment: Environment) -> None:
     async with node(environment) as first:
-        log = await refusal(environment | {"SERVER_PORT": str(first.port), "NODE_ID": "n2"})
+        log = await refusal(environment | {"SERVER_PORT": str(first.port), "NODE_ID": "n2"}, LATER)
         assert str(first.port) in log
+
+
+async def test_a_store_that_is_away_for_longer_than_a_start_waits(environment: Environment) -> None:
+    impatient = (
+        "from hegemon.cluster import node_stores as s; s.STORE_PATIENCE_S = 0.1; from hegemon.cli.node import node"
+    )
+    away = node(environment | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, start=False)
+    async with away as described:
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", f"{impatient}; node()"],
+            env=described.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    log = ended.stderr
+    assert ended.returncode == LATER, log
+    assert "waiting_for_store" in log
+    assert "Redis does not answer" in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("how", ["a file in its place", "not ours to write"])
+async def test_a_data_dir_that_can_never_keep_a_vote(environment: Environment, tmp_path: Path, how: str) -> None:
+    place = tmp_path / "data"
+    place.touch()
+    if how == "not ours to write":
+        # Where root may write all the same: no file system takes a directory here.
+        place = Path("/proc/hegemon")
+    raft = {
+        "ELECTION_ALGORITHM": "raft",
+        "CLUSTER_SECRET": "a secret of thirty-two bytes, or more",
+        "CLUSTER_PORT": str(port := free_port()),
+        "CLUSTER_PEERS": f"n1@127.0.0.1:{port}",
+        "DATA_DIR": str(place),
+    }
+    log = await refusal(environment | raft)
+    assert f"DATA_DIR cannot be used: {place}" in log.splitlines()[-1]

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.faults.callers import CROWD, Callers, through
 from tests.faults.replica_set import ReplicaSet
 from tests.faults.trial import Trial, on_trial
 from tests.nodes import free_port
+from tests.small_disk import small_disk
 from tests.waiting import PATIENCE, wait_until
 
 # MongoDB's error codes, from its error_codes.yml.
@@ -143,41 +143,25 @@ async def test_while_writes_fail_callers_are_refused_and_no_key_stands_for_two_j
         await server.kill()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 MB; skips where we may not mount one."""
-    place = tmp_path / "small-disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"mounting a small disk takes root on Linux: {error}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
 async def test_a_mongodb_that_died_of_a_full_disk_goes_on_when_there_is_space(
-    tmp_path: Path, small_disk: Path, redis_server: RedisServer, cluster_id: str
+    tmp_path: Path, redis_server: RedisServer, cluster_id: str
 ) -> None:
     async def fill(callers: Callers) -> None:
-        filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as out, contextlib.suppress(OSError):
-            while out.write(bytes(1 << 20)):
-                pass
+        disk.fill()
         # It has some journal left to write to; then it cannot keep a promise any more, and aborts.
         await wait_until(lambda: not server.running, message="mongod to give up")
         await callers.until_refused(20)
-        filler.unlink()
+        disk.free()
         await server.restart()
 
-    server = EmbeddedMongo(small_disk / "mongo", port=free_port(), start_timeout=PATIENCE)
-    try:
-        await server.start()
-        async with a_trial(tmp_path, redis_server.url, server.uri, cluster_id) as trial:
-            await through(trial, fill, callers=Callers(trial, batches=3))
-    finally:
-        await server.kill()
+    with small_disk(tmp_path / "small-disk", 160) as disk:
+        server = EmbeddedMongo(disk.path / "mongo", port=free_port(), start_timeout=PATIENCE)
+        try:
+            await server.start()
+            async with a_trial(tmp_path, redis_server.url, server.uri, cluster_id) as trial:
+                await through(trial, fill, callers=Callers(trial, batches=3))
+        finally:
+            await server.kill()
 
 
 @pytest.mark.parametrize("first", ["redis", "mongodb"])

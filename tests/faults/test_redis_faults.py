@@ -17,7 +17,9 @@ from tests.conftest import MongoServer
 from tests.faults.callers import CROWD, Callers, through
 from tests.faults.past import append_only_file, go_back
 from tests.faults.trial import Trial, on_trial
-from tests.waiting import wait_until
+from tests.nodes import free_port
+from tests.small_disk import small_disk
+from tests.waiting import PATIENCE, wait_until
 
 WAITING_JOBS = 6000
 
@@ -128,7 +130,42 @@ async def test_a_full_redis_refuses_callers_loses_nothing_and_goes_on_when_there
 
     await through(trial, fill, callers=Callers(trial, singles=8, seconds=0.03, padding=8000))
     assert before == [trial.generation], "nothing was lost, so there is nothing to rebuild"
-    assert '"level": "error"' not in trial.node.log, "a full store is foreseen: no stack traces"
+    assert "Traceback" not in trial.node.log, "a full store is foreseen"
+
+
+async def test_a_redis_on_a_full_disk_refuses_callers_loses_nothing_and_goes_on_when_there_is_room(
+    tmp_path: Path, mongo_server: MongoServer, cluster_id: str, database: str
+) -> None:
+    async def told(trial: Trial) -> bool:
+        parts = (await trial.node.api.get("/readyz")).json()["parts"]
+        return bool(parts["redis"] == "takes no writes")
+
+    async def fill(callers: Callers) -> None:
+        disk.fill()
+        await callers.until_refused(20)
+        await wait_until(lambda: told(callers.trial), message="the node to tell that it is not the network")
+        before.append(callers.trial.generation)
+        disk.free()
+
+    before: list[int] = []
+    with small_disk(tmp_path / "disk", 64) as disk:
+        server = EmbeddedRedis(disk.path / "redis", port=free_port(), start_timeout=PATIENCE)
+        try:
+            await server.start()
+            async with on_trial(
+                tmp_path,
+                redis_url=server.url,
+                mongodb_uri=mongo_server.uri,
+                database=database,
+                CLUSTER_ID=cluster_id,
+                WORKER_COUNT="16",
+            ) as trial:
+                await through(trial, fill)
+                assert before == [trial.generation], "nothing was lost, so there is nothing to rebuild"
+                assert "No space left on device" in trial.node.log, "the log says what is missing"
+                assert "Traceback" not in trial.node.log, "a full disk is foreseen"
+        finally:
+            await server.kill()
 
 
 async def test_a_redis_that_stalls_for_5_s_costs_time_alone(trial: Trial, own_redis: EmbeddedRedis) -> None:

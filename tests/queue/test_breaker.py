@@ -37,6 +37,16 @@ async def test_it_opens_at_the_third_failure_in_a_row_and_says_how_long() -> Non
     assert refused.value.retry_after_s == pytest.approx(0.6)
 
 
+async def test_it_tells_a_store_that_refuses_from_one_that_is_away() -> None:
+    breaker = Breaker("Redis", threshold=1, clock=Clock())
+    with pytest.raises(StoreUnavailable):
+        async with breaker.guard():
+            raise StoreUnavailable("Redis", refuses=True)
+    with pytest.raises(StoreUnavailable, match="takes no writes") as refused:
+        breaker.check()
+    assert refused.value.refuses
+
+
 async def test_a_success_in_between_starts_the_count_anew() -> None:
     breaker = Breaker("Redis", threshold=3, clock=Clock())
     for fails in (True, True, False, True, True):
