@@ -1,5 +1,5 @@
-"""When a node must not start, it says why in a sentence and ends with exit code 2. When it may later, it waits, and then
-ends with 5, which whoever starts nodes takes for "again".
+"""When a node must not start, it says why in a sentence and ends with exit code 2. When it may later, it waits, and
+then ends with 5, which whoever starts nodes takes for "again".
 """
 
 from __future__ import annotations
@@ -87,14 +87,12 @@ async def test_a_port_that_is_taken(environment: Environment) -> None:
 
 
 async def test_a_store_that_is_away_for_longer_than_a_start_waits(environment: Environment) -> None:
-    impatient = (
-        "from hegemon.cluster import node_stores as s; s.STORE_PATIENCE_S = 0.1; from hegemon.cli.node import node"
-    )
+    impatient = "from hegemon.cluster import node_stores; node_stores.STORE_PATIENCE_S = 0.1"
     away = node(environment | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}, start=False)
     async with away as described:
         ended = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-c", f"{impatient}; node()"],
+            [sys.executable, "-c", f"{impatient}; from hegemon.cli.node import node; node()"],
             env=described.environment,
             capture_output=True,
             text=True,
