@@ -5,29 +5,41 @@ set -euo pipefail
 
 usage() {
     cat <<'HELP'
-usage: scripts/test-algorithms.sh --local [ALGORITHM...]
+usage: scripts/test-algorithms.sh --compose [--engine docker|podman] [ALGORITHM...]
+       scripts/test-algorithms.sh --local [ALGORITHM...]
        scripts/test-algorithms.sh ALGORITHM=URL[,URL...]...
 
-Does the same to each cluster: submits jobs; watches it for a while undisturbed; makes the leader step down; kills the
-leader; and counts what became of the jobs.
+Does the same to each cluster: watches it for a while undisturbed; then, each time with jobs under way, makes the leader
+step down, pauses the leader, cuts it off from the network, and kills it; and counts what became of the jobs. The table
+has the milliseconds from each fault to the next active leader, "-" for a fault that is not to be had there; NEEDLESS is
+how often the leader changed in calm.
 
---local starts a cluster of NODES nodes on this machine for each algorithm (default: bully raft gossip), one after the
-other, and stops it afterwards. Otherwise the clusters run already, and the URLs name nodes of each.
+--compose  brings up compose/compose.ALGORITHM.yml (default: bully raft gossip), one after the other, and takes each
+           down with all of its data. The projects are named hegemon-test-ALGORITHM, so containers, network and volumes
+           of clusters of yours stay what they are; but the ports are the same, so those must be down. The faults are
+           the engine's kill, pause and network disconnect on the container whose labels name the project and the
+           service (node-1 …). Needs what compose/init makes, and examples.jobs among HANDLERS in compose/node.env.
+--local    starts a cluster of NODES nodes on this machine for each algorithm, one after the other, and stops it
+           afterwards. A pause is SIGSTOP there, a kill SIGKILL; nothing is cut off.
+           Otherwise the clusters run already, and the URLs name nodes of each.
 
-  NODES=3            how many nodes --local starts
-  JOBS=60            how many jobs are submitted, in three parts; they are of type noop
+  JOBS=60            how many jobs are submitted; they are of type noop
   CALM=5             seconds to watch undisturbed
-  PORT=28080         the first port of --local
+  PATIENCE=30        seconds to wait for a leader, for an answer, and for the jobs
+  COMPOSE            for --compose: the composer, if it is not 'docker compose' or 'podman-compose'
+  NODES=3            for --local: how many nodes
+  PORT=28080         for --local: the first port
   HEGEMON_KILL       for clusters that run already: a command that kills a node, {} is its NODE_ID, such as
-                     'docker kill cluster-{}-1'. Without it their leader is not killed
+                     'docker kill cluster-{}-1'. Without it their leader only steps down
   HEGEMON_TOKEN      for clusters that want credentials: a token of an admin, who may make a leader step down, or
                      HEGEMON_API_KEY with a key of that role
   HEGEMON_CA_FILE    for clusters that speak TLS: who signed their certificates
   HEGEMON_CURL       more options for curl, such as '--proxy URL'
 
-A row takes about half a minute. If something fails, what the nodes of --local wrote is kept, and where is said.
+A row takes about half a minute, with --compose about two. If something fails, what the nodes wrote is kept, and where
+is said.
 
-Exit codes: 0 all jobs completed and every leader was succeeded, 1 not so, 2 wrong use.
+Exit codes: 0 all jobs completed and every leader was succeeded, 1 not so, 2 wrong use, or something is missing.
 HELP
 }
 
@@ -36,24 +48,47 @@ die() {
     exit 2
 }
 
-nodes=${NODES:-3} jobs=${JOBS:-60} calm=${CALM:-5} port=${PORT:-28080}
-patience_ms=30000
+# give_up FILE WHAT: a cluster that does not come up.
+give_up() {
+    cat "$1" >&2
+    echo "test-algorithms.sh: $2" >&2
+    failed=1
+    exit 1
+}
+
+nodes=${NODES:-3} jobs=${JOBS:-60} calm=${CALM:-5} port=${PORT:-28080} patience=${PATIENCE:-30}
+patience_ms=$((patience * 1000))
+mode=urls engine=docker composer=()
+# Seconds that who stepped down stays out of the election.
+away=3
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 work=$(mktemp -d)
-started=''
+logs=$work/data/logs
+# Of the cluster that is tried: the process of --local, or the project of --compose; a node that is paused.
+started='' project='' paused=''
 failed=0
 urls=()
 
+# What this made, and nothing else, ends with it.
 stop_started() {
+    [ -z "$paused" ] || undo pause "$paused" >/dev/null 2>&1 || true
     [ -z "$started" ] || { kill -TERM "$started" 2>/dev/null || true; wait "$started" 2>/dev/null || true; }
-    started=''
+    if [ -n "$project" ]; then
+        step 'down'
+        if [ "$failed" -ne 0 ]; then
+            mkdir -p "$logs"
+            compose logs >"$logs/$project.log" 2>&1 || true
+        fi
+        compose down --volumes --timeout 1 >"$work/down.log" 2>&1 || { cat "$work/down.log" >&2 && failed=1; }
+    fi
+    started='' project='' paused=''
 }
 # A cluster that failed leaves what its nodes wrote.
 # shellcheck disable=SC2317,SC2329 # the trap calls it
 clean_up() {
     stop_started
-    if [ "$failed" -ne 0 ] && [ -d "$work/data/logs" ]; then
-        echo "what the nodes wrote: $work/data/logs" >&2
+    if [ "$failed" -ne 0 ] && [ -d "$logs" ]; then
+        echo "what the nodes wrote: $logs" >&2
     else
         rm -rf "$work"
     fi
@@ -63,11 +98,14 @@ trap 'exit 130' INT TERM
 
 # What curl is told beside its command line, where everybody on this machine could read a token.
 umask 077
-: >"$work/curlrc"
 : >"$work/why"
-token=${HEGEMON_TOKEN:-${HEGEMON_API_KEY:-}}
-[ -z "$token" ] || printf 'header = "Authorization: Bearer %s"\n' "$token" >>"$work/curlrc"
-[ -z "${HEGEMON_CA_FILE:-}" ] || printf 'cacert = "%s"\n' "$HEGEMON_CA_FILE" >>"$work/curlrc"
+
+# credentials TOKEN CA_FILE: what curl shows, and whom it trusts; either may be empty.
+credentials() {
+    : >"$work/curlrc"
+    [ -z "$1" ] || printf 'header = "Authorization: Bearer %s"\n' "$1" >>"$work/curlrc"
+    [ -z "$2" ] || printf 'cacert = "%s"\n' "$2" >>"$work/curlrc"
+}
 
 now_ms() {
     if [ -n "${EPOCHREALTIME:-}" ]; then
@@ -83,29 +121,44 @@ api() {
     local body=()
     [ $# -lt 3 ] || body=(-H 'Content-Type: application/json' -d "$3")
     # shellcheck disable=SC2086 # the options are words
-    curl -K "$work/curlrc" -fsS -m 2 ${HEGEMON_CURL:-} -X "$1" "${body[@]}" "$2" 2>"$work/why"
+    curl -K "$work/curlrc" -fsS -m "${limit:-10}" ${HEGEMON_CURL:-} -X "$1" ${body[@]+"${body[@]}"} "$2" 2>"$work/why"
 }
 
-# active: "NODE EPOCH URL" of the node that is active, by the newest epoch that any node names for itself.
-active() {
-    local url
-    for url in "${urls[@]}"; do
-        api GET "$url/api/v1/election" | jq -r --arg url "$url" 'select(.active) | "\(.epoch) \(.node_id) \($url)"' || true
-    done | sort -rn | awk 'NR == 1 { print $2, $1, $3 }'
+# look [URL]: sets leader, epoch and at to the active node of the newest epoch, by what each node says of itself. All
+# are asked at once, but for the one at URL, which is paused or gone: its silence would be measured as well.
+look() {
+    local found url limit=2
+    found=$(
+        for url in "${urls[@]}"; do
+            [ "$url" = "${1:-}" ] || {
+                api GET "$url/api/v1/election" |
+                    jq -r --arg url "$url" 'select(.active) | "\(.epoch) \(.node_id) \($url)"' || true
+            } &
+        done | sort -rn | head -n 1
+    )
+    [ -n "$found" ] && read -r epoch leader at <<<"$found"
 }
 
-# successor EPOCH SINCE_MS: waits for an active leader of a newer epoch; "NODE EPOCH URL MS" with the time it took.
-successor() {
-    local found
+# succeeded EPOCH SINCE_MS [URL]: waits for an active leader of a newer epoch; took is the time since then.
+succeeded() {
     while [ $(($(now_ms) - $2)) -lt $patience_ms ]; do
-        found=$(active)
-        # shellcheck disable=SC2086 # the words of the answer
-        set -- "$1" "$2" $found
-        if [ $# -ge 4 ] && [ "$4" -gt "$1" ]; then
-            echo "$found $(($(now_ms) - $2))"
+        if look "${3:-}" && [ "$epoch" -gt "$1" ]; then
+            took="$(($(now_ms) - $2)) ms"
             return 0
         fi
-        set -- "$1" "$2"
+    done
+    return 1
+}
+
+# settled: waits until every node is ready and the same one leads for a second.
+settled() {
+    local until_ms=$(($(now_ms) + patience_ms)) url before
+    while [ "$(now_ms)" -lt "$until_ms" ]; do
+        for url in "${urls[@]}"; do api GET "$url/readyz" >/dev/null || continue 2; done
+        look || continue
+        before=$epoch
+        sleep 1
+        if look && [ "$epoch" -eq "$before" ]; then return 0; fi
     done
     return 1
 }
@@ -157,16 +210,61 @@ completed() {
     echo "$count"
 }
 
-kill_node() {
-    if [ -n "$started" ]; then
-        kill -9 "$(jq -r --arg id "$1" '.nodes[] | select(.id == $id) | .pid' "$work"/data/cluster.json)"
-    else
-        sh -c "${HEGEMON_KILL//\{\}/$1}"
-    fi
+compose() {
+    "${composer[@]}" -p "$project" -f "$root/compose/compose.${project##*-}.yml" "$@"
+}
+
+# container NODE: its id, whatever the composer names it.
+container() {
+    "$engine" ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+        --filter "label=com.docker.compose.service=$1"
+}
+
+# pid NODE: its process under --local.
+pid() {
+    jq -r --arg id "$1" '.nodes[] | select(.id == $id) | .pid' "$work"/data/cluster.json
+}
+
+# inflict FAULT NODE: on the node that leads.
+inflict() {
+    case $1 in
+    step-down) api POST "$at/api/v1/election/step-down" "{\"pause\": $away}" || { cat "$work/why" && return 1; } ;;
+    pause)
+        paused=$2
+        if [ -n "$project" ]; then "$engine" pause "$(container "$2")"; else kill -STOP "$(pid "$2")"; fi
+        ;;
+    cut) "$engine" network disconnect "${project}_default" "$(container "$2")" ;;
+    kill)
+        if [ -n "$project" ]; then
+            "$engine" kill "$(container "$2")"
+        elif [ -n "$started" ]; then
+            kill -9 "$(pid "$2")"
+        else
+            sh -c "${HEGEMON_KILL//\{\}/$2}"
+        fi
+        ;;
+    esac
+}
+
+# undo FAULT NODE: what the next fault begins with is a whole cluster; the kill is the last one.
+undo() {
+    local it
+    case $1 in
+    step-down) sleep $away ;; # another change when it may lead again would be in the middle of the next fault
+    pause)
+        paused=''
+        if [ -n "$project" ]; then "$engine" unpause "$(container "$2")"; else kill -CONT "$(pid "$2")"; fi
+        ;;
+    cut)
+        # Not every engine publishes the ports of a container again that comes back to its network: a new start does.
+        it=$(container "$2")
+        "$engine" network connect --alias "$2" "${project}_default" "$it" && "$engine" stop "$it" && "$engine" start "$it"
+        ;;
+    esac
 }
 
 start_local() {
-    local hegemon=$root/.venv/bin/hegemon deadline=$((SECONDS + 120)) i
+    local hegemon=$root/.venv/bin/hegemon deadline=$((SECONDS + 4 * patience)) i
     [ -x "$hegemon" ] || hegemon=$(command -v hegemon) || die "there is no hegemon; run ./dev test once, or install it"
     step starting
     rm -rf "$work/data"
@@ -175,15 +273,54 @@ start_local() {
         --data "$work/data" --handlers examples.jobs) >"$work/up.log" 2>&1 &
     started=$!
     until grep -q 'Ctrl-C stops' "$work/up.log"; do
-        kill -0 "$started" 2>/dev/null || { cat "$work/up.log" >&2 && die "the cluster did not start"; }
-        [ $SECONDS -lt $deadline ] || { cat "$work/up.log" >&2 && failed=1 && die "it was not ready after 120 s"; }
+        kill -0 "$started" 2>/dev/null || give_up "$work/up.log" 'the cluster did not start'
+        [ $SECONDS -lt $deadline ] || give_up "$work/up.log" 'it was not ready in time'
         sleep 0.1
     done
     urls=()
     for ((i = 0; i < nodes; i++)); do urls+=("http://127.0.0.1:$((port + i))"); done
 }
 
-row='%-10s %-12s %10s %12s %12s %12s %s\n'
+# check_compose: what --compose needs is there, and nothing is in its way; else it says what to do.
+check_compose() {
+    local running
+    [ ${#composer[@]} -gt 0 ] || case $engine in docker) composer=(docker compose) ;; podman) composer=(podman-compose) ;; esac
+    command -v "$engine" >/dev/null || die "there is no $engine: install it, name the other with --engine, or use --local"
+    command -v "${composer[0]}" >/dev/null || die "there is no ${composer[0]}: install it, or name yours in COMPOSE"
+    "${composer[@]}" version >"$work/why" 2>&1 || die "${composer[*]} does not work: $(cat "$work/why")"
+    "$engine" info >"$work/why" 2>&1 || die "$engine does not answer: $(tail -n 1 "$work/why")"
+    for made in .env node.env secrets/tls/ca.pem; do
+        [ -e "$root/compose/$made" ] || die "there is no compose/$made: run compose/init first"
+        [ -r "$root/compose/$made" ] || die "compose/$made may not be read: run this as its owner"
+    done
+    grep -Eq '^HANDLERS=([^#]*,)?examples\.jobs' "$root/compose/node.env" ||
+        die "HANDLERS in compose/node.env lacks examples.jobs, which has the jobs that this submits"
+    running=$("$engine" ps --format '{{.Names}}' | grep -E '^hegemon-(test-)?(bully|raft|gossip)[-_]' | head -n 1) || true
+    [ -z "$running" ] || die "$running runs, on the ports that this needs: take that cluster down first"
+}
+
+start_compose() {
+    local until_ms password count i
+    project=hegemon-test-$1
+    step 'coming up'
+    # On loopback and without extra nodes, whatever compose/.env says: those would have no port to be asked at.
+    export HEGEMON_BIND=127.0.0.1 HEGEMON_EXTRA=0
+    compose up --detach >"$work/up.log" 2>&1 || give_up "$work/up.log" 'the cluster did not come up'
+    count=$(grep -c '^    hostname: node-' "$root/compose/compose.$1.yml")
+    urls=()
+    for ((i = 0; i < count; i++)); do urls+=("https://127.0.0.1:$((8080 + i))"); done
+    password=$(sed -n "s/^ADMIN_PASSWORD=[\"']\{0,1\}\([^\"']*\).*/\1/p" "$root/compose/.env" | tail -n 1)
+    jq -n --arg password "$password" '{username: "admin", $password}' >"$work/login"
+    credentials '' "$root/compose/secrets/tls/ca.pem"
+    until_ms=$(($(now_ms) + 4 * patience_ms))
+    until api POST "${urls[0]}/auth/login" "@$work/login" >"$work/token"; do
+        [ "$(now_ms)" -lt "$until_ms" ] || give_up "$work/why" 'nobody could log in'
+        sleep 0.5
+    done
+    credentials "$(jq -r .access_token "$work/token")" "$root/compose/secrets/tls/ca.pem"
+}
+
+row='%-10s %-8s %9s %11s %11s %11s %11s %11s %s\n'
 
 # step WHAT: what goes on, on one line of a terminal.
 step() {
@@ -197,59 +334,66 @@ show() {
     printf "$row" "$@"
 }
 
-# One cluster's row. Every fault begins with a leader that is active.
+# refuse WHAT [WHY]: nothing more is tried, and the row says WHAT.
+refuse() {
+    verdict=$1
+    [ ! -s "${2:-/dev/null}" ] || printf '\n%s: %s: %s\n' "$name" "$1" "$(cat "$2")" >&2
+}
+
+# fault FAULT: does it to the leader, with jobs under way; took is what it took until another was active.
+fault() {
+    local victim before gone='' since
+    took='-'
+    [ "$verdict" = ok ] || return 0
+    step "before the $1"
+    settled || { refuse 'nobody leads' "$work/why" && return; }
+    victim=$leader before=$epoch
+    [ "$1" = step-down ] || gone=$at
+    submit "$part" || { refuse 'jobs refused' "$work/why" && return; }
+    step "$1 of $victim"
+    since=$(now_ms) took=never
+    inflict "$1" "$victim" >"$work/said" 2>&1 || { refuse "no $1" "$work/said" && return; }
+    succeeded "$before" "$since" "$gone" || refuse 'no successor'
+    undo "$1" "$victim" >"$work/said" 2>&1 || refuse "the $1 stays" "$work/said"
+}
+
+# One cluster's row.
 try_cluster() {
-    local name=$1 since before before_epoch at later took_down='-' took_kill='-' needless done_jobs third verdict=ok
+    local needless=- done_jobs verdict=ok part down paused_for=- cut=- killed=-
+    part=$((jobs / 5))
     : >"$work/ids"
-    read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || {
-        echo "$name: nobody leads; the last that curl said: $(cat "$work/why")" >&2
-        failed=1
-        return
-    }
-    third=$((jobs / 3))
-    step 'jobs in calm'
-    submit $third || verdict='jobs refused'
-    sleep "$calm"
-    read -r _ later _ < <(active) || later=$before_epoch
-    needless=$((later - before_epoch))
-
-    step 'the leader steps down'
-    since=$(now_ms)
-    api POST "$at/api/v1/election/step-down" '{"pause": 5}' >"$work/answer" || verdict='step-down refused'
-    if read -r before before_epoch at took_down < <(successor "$later" "$since"); then took_down="$took_down ms"; else
-        verdict='no successor' took_down=never
+    step 'in calm'
+    if settled && submit $part; then
+        needless=$epoch
+        sleep "$calm"
+        if look; then needless=$((epoch - needless)); else needless=-; fi
+    else
+        refuse 'nobody leads' "$work/why"
     fi
-    submit $third || verdict='jobs refused'
-
-    if [ "$verdict" = ok ] && { [ -n "$started" ] || [ -n "${HEGEMON_KILL:-}" ]; }; then
-        sleep 2
-        # Just now there may be none.
-        read -r before before_epoch at _ < <(successor 0 "$(now_ms)") || { before='' verdict='nobody leads'; }
-        step "kill -9 of $before"
-        since=$(now_ms)
-        if [ -z "$before" ]; then
-            took_kill=never
-        elif ! kill_node "$before"; then
-            verdict='not killed' took_kill=never
-        elif read -r _ _ _ took_kill < <(successor "$before_epoch" "$since"); then took_kill="$took_kill ms"; else
-            verdict='no successor' took_kill=never
-        fi
-    fi
-    submit $((jobs - 2 * third)) || verdict='jobs refused'
+    fault step-down && down=$took
+    # What there is to pause or cut with.
+    [ -z "$started$project" ] || { fault pause && paused_for=$took; }
+    [ -z "$project" ] || { fault cut && cut=$took; }
+    [ -z "$started$project${HEGEMON_KILL:-}" ] || { fault kill && killed=$took; }
+    [ "$verdict" != ok ] || submit $((jobs - $(wc -l <"$work/ids"))) || refuse 'jobs refused' "$work/why"
     step 'the last jobs'
     done_jobs=$(completed)
-    [ "$done_jobs" -eq "$jobs" ] || verdict='JOBS MISSING'
+    [ "$verdict" != ok ] || [ "$done_jobs" -eq "$jobs" ] || verdict='JOBS MISSING'
     [ "$verdict" = ok ] || failed=1
-    show "$name" "${#urls[@]} nodes" "$needless" "$took_down" "$took_kill" "$done_jobs/$jobs" "$verdict"
+    show "$name" "${#urls[@]} nodes" "$needless" "$down" "$paused_for" "$cut" "$killed" "$done_jobs/$jobs" "$verdict"
 }
 
 case ${1:-} in
 -h | --help) usage && exit 0 ;;
 '') usage >&2 && exit 2 ;;
+--local | --compose) mode=${1#--} && shift ;;
 esac
 for tool in curl jq; do command -v $tool >/dev/null || die "needs $tool"; done
-if [ "$1" = --local ]; then
-    shift
+if [ "$mode" != urls ]; then
+    if [ "${1:-}" = --engine ]; then
+        [ "$mode" = compose ] || die "--engine goes with --compose"
+        case ${2:-} in docker | podman) engine=$2 && shift 2 ;; *) die "--engine is docker or podman" ;; esac
+    fi
     [ $# -gt 0 ] || set -- bully raft gossip
     for name in "$@"; do
         case $name in bully | raft | gossip) ;; *) die "$name: no algorithm; there are bully, raft and gossip" ;; esac
@@ -259,17 +403,20 @@ else
         case $cluster in *=http*) ;; *) die "$cluster: write ALGORITHM=URL[,URL...]" ;; esac
     done
 fi
-show ALGORITHM CLUSTER NEEDLESS STEP-DOWN 'KILL -9' COMPLETED RESULT
+[ -z "${COMPOSE:-}" ] || read -r -a composer <<<"$COMPOSE"
+[ "$mode" != compose ] || check_compose
+credentials "${HEGEMON_TOKEN:-${HEGEMON_API_KEY:-}}" "${HEGEMON_CA_FILE:-}"
+show ALGORITHM CLUSTER NEEDLESS STEP-DOWN PAUSE CUT 'KILL -9' COMPLETED RESULT
 for cluster in "$@"; do
     name=${cluster%%=*}
-    if [ "$cluster" = "$name" ]; then
-        start_local "$name"
-    else
-        IFS=, read -r -a urls <<<"${cluster#*=}"
-    fi
-    try_cluster "$name"
+    case $mode in
+    urls) IFS=, read -r -a urls <<<"${cluster#*=}" ;;
+    local) credentials '' '' && start_local "$name" ;;
+    compose) start_compose "$name" ;;
+    esac
+    try_cluster
     stop_started
     # The first failure is the one to look at.
-    [ "$failed" -eq 0 ] || [ "$cluster" != "$name" ] || break
+    [ "$failed" -eq 0 ] || [ "$mode" = urls ] || break
 done
 exit $failed

@@ -178,11 +178,15 @@ class Machine:
             time.sleep(0.05)
         raise LabError(f"the machine did not start; see {LAB / 'shared' / 'engine.log'}")
 
+    def entered(self, *command: str) -> list[str]:
+        """The command line that runs this command in the machine, for who stands outside."""
+        given = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["nsenter", "--target", str(self._pid), "--mount", "--pid", "--", "env", *given, *command]
+
     def run(self, *command: str, check: bool = True, timeout: float = PATIENCE_S) -> str:
         """The command's stdout; with `check` an exit code that is not 0 is a LabError with all that it said."""
-        given = [f"{name}={value}" for name, value in self.environment.items()]
         done = subprocess.run(
-            ["nsenter", "--target", str(self._pid), "--mount", "--pid", "--", "env", *given, *command],
+            self.entered(*command),
             capture_output=True,
             text=True,
             check=False,
