@@ -1,6 +1,7 @@
 """What an engine makes of the compose files and of the Dockerfile before anything runs."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,8 @@ from tests.compose.engines import NODE_IMAGE, Engine
 from tests.compose.machine import LabError
 
 pytestmark = pytest.mark.compose
+
+BASE = "docker.io/library/python:3.13.9-slim-trixie"
 
 
 @pytest.mark.parametrize("algorithm", NODES)
@@ -31,6 +34,34 @@ def test_without_secrets_nothing_comes_up_and_it_is_said_what_to_do(engine: Engi
         engine.machine.run(*engine.composer, "-f", f"/lab/bare/compose/compose.{algorithm}.yml", "config")
 
 
+OVERRIDE = """\
+services:
+  mongodb-init:
+    build: {args: {PIP_NO_INDEX: "1"}, additional_contexts: {wheels: /lab/wheels}}
+"""
+
+
+def test_base_version_and_revision_can_be_given_through_the_compose_file(engine: Engine, compose_dir: Path) -> None:
+    if engine.name != "docker":
+        pytest.skip("podman-compose 1.3 merges no builds of two files")
+    run, given = (
+        engine.machine.run,
+        {"BASE_IMAGE": "hegemon-lab/base:1", "HEGEMON_VERSION": "9.8.7", "REVISION": "0a1b2c"},
+    )
+    (compose_dir.parents[1] / "base").mkdir(exist_ok=True)
+    (compose_dir.parents[1] / "base" / "Dockerfile").write_text(f"FROM {BASE}\nLABEL base=ours\n")
+    (compose_dir.parents[1] / "offline.yml").write_text(OVERRIDE)
+    run(engine.tool, "build", "--quiet", "--tag", given["BASE_IMAGE"], "/lab/base")
+    files = ("-f", "/lab/repo/compose/compose.bully.yml", "-f", "/lab/offline.yml")
+    run("env", *(f"{name}={value}" for name, value in given.items()), *engine.composer, *files, "build", "mongodb-init")
+    config = engine.inspect("hegemon:9.8.7")["Config"]
+    assert isinstance(config, dict)
+    prefix = "org.opencontainers.image."
+    assert config["Labels"][prefix + "version"] == "9.8.7"
+    assert config["Labels"][prefix + "revision"] == "0a1b2c"
+    assert config["Labels"]["base"] == "ours"
+
+
 def test_the_image_is_slim_and_runs_as_nobody_special(engine: Engine) -> None:
     found = engine.inspect(NODE_IMAGE)
     config = found["Config"]
@@ -41,7 +72,7 @@ def test_the_image_is_slim_and_runs_as_nobody_special(engine: Engine) -> None:
     assert {name.rpartition(".")[2] for name in config["Labels"]} >= {"title", "licenses", "version", "revision"}
     # Docker and podman keep it in places of their own; its line in the Dockerfile stands in the history as well.
     assert "hegemon-healthcheck" in str({key: value for key, value in found.items() if key != "History"})
-    base = engine.inspect("docker.io/library/python:3.13.9-slim-trixie")["Size"]
+    base = engine.inspect(BASE)["Size"]
     size = found["Size"]
     assert isinstance(base, int)
     assert isinstance(size, int)

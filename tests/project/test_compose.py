@@ -174,6 +174,17 @@ def test_the_dockerfile_keeps_the_rules() -> None:
         assert "--require-hashes" in install or "--no-index" in install, install
 
 
+def test_what_the_dockerfile_takes_can_be_given_through_compose_and_has_its_defaults() -> None:
+    taken = dict(re.findall(r"^ARG (\w+)=?(.*)$", DOCKERFILE, re.MULTILINE))
+    for service in ("mongodb-init", "node"):
+        given = BASE[service]["build"]["args"]
+        # Without an index wheels are needed, which come as a build context.
+        assert taken.keys() - given.keys() == {"PIP_NO_INDEX"}
+        assert {name: filled_in(value) for name, value in given.items()} == {name: taken[name] for name in given}
+        # The image of a version says so in its label.
+        assert given["VERSION"] in BASE[service]["image"]
+
+
 def blocks(lock: Path) -> dict[str, str]:
     """Requirement by name, with its hashes."""
     lines = lock.read_text().replace("\\\n", " ").splitlines()
