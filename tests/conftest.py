@@ -23,7 +23,7 @@ from pymongo import MongoClient
 from hegemon.cluster.embedded import EmbeddedMongo, EmbeddedRedis
 from tests.hangs import standard_error, watched
 from tests.nodes import free_port
-from tests.own_network import move_into_own_network
+from tests.own_network import keep_outer_network, move_into_own_network
 from tests.waiting import PATIENCE
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ _errors = pytest.StashKey[int]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any fixture has started a thread: those would stay behind."""
+    keep_outer_network()
     config.stash[_stays] = move_into_own_network()
     config.stash[_errors] = standard_error()
 

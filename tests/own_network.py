@@ -12,8 +12,11 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
+# Where a test process, and each of its workers, finds the network that the run was started in.
+OUTER_NETWORK: Final = "TESTS_OUTER_NETWORK"
 _CLONE_NEWNET: Final = 0x40000000
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
@@ -50,6 +53,17 @@ def move_into_own_network(environ: Mapping[str, str] = os.environ) -> str:
     finally:
         os.close(before)
     return ""
+
+
+def keep_outer_network() -> None:
+    """Keep the network that this process was started in, which is gone from its own /proc once it has moved.
+
+    The variable OUTER_NETWORK is set to a path for `nsenter --net=PATH`, good while this process lives. Its children,
+    which inherit the variable, leave it as it is. There is none where there are no such networks.
+    """
+    with suppress(OSError):
+        network = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        os.environ.setdefault(OUTER_NETWORK, f"/proc/{os.getpid()}/fd/{network}")
 
 
 def _raise_loopback() -> None:

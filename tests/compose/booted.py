@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Final
 
 from hegemon.cluster.parentage import tied_to_parent
-from tests.compose import machine
-from tests.compose.machine import HERE, LAB, PATIENCE_S, ROOT, LabError
+from tests.compose import lab
+from tests.compose.lab import HERE, LAB, ROOT, SHARED, LabError
+from tests.compose.machine import PATIENCE_S
 
 PACKAGES: Final = ("ca-certificates", "procps", "python3", "python3-venv", "systemd")
 DEBIAN: Final = LAB / "service"
@@ -27,7 +28,7 @@ DEBIAN: Final = LAB / "service"
 
 def obstacle() -> str:
     """Why nothing can be booted here, or ""."""
-    if reason := machine.obstacle():
+    if reason := lab.obstacle():
         return reason
     return "" if _hierarchy() is not None else "systemd needs cgroup2, which is not mounted here"
 
@@ -36,8 +37,8 @@ def build() -> None:
     """Make its Debian if it is not there yet. Raises LabError."""
     if (reason := obstacle()) != "":
         raise LabError(reason)
-    LAB.mkdir(parents=True, exist_ok=True)
-    machine._once(DEBIAN, "service's Debian", " ".join(PACKAGES), lambda place: machine._debootstrap(place, PACKAGES))
+    with lab.held(patience=1800):
+        lab.debian(DEBIAN, "service's Debian", PACKAGES)
 
 
 def _hierarchy() -> Path | None:
@@ -60,7 +61,7 @@ class Booted:
             shutil.copytree(ROOT / name, self.shared / "repo" / name, ignore=leave_out)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, self.shared / "repo" / name)
-        shutil.copytree(LAB / "shared" / "wheels", self.shared / "wheels", copy_function=os.link)
+        shutil.copytree(SHARED / "wheels", self.shared / "wheels")
         hierarchy = _hierarchy()
         assert hierarchy is not None
         self._cgroup = hierarchy / self._place.name

@@ -20,7 +20,7 @@ NODES: Final = {"bully": 2, "raft": 3, "gossip": 3}
 PROMETHEUS: Final = "http://127.0.0.1:9093"
 GRAFANA: Final = "http://127.0.0.1:3000"
 # Containers start and stop on a machine that others use too.
-LONG_S: Final = 4 * PATIENCE_S
+LONG_S: Final = 3 * PATIENCE_S
 # What comes of a request to a node that is gone, or going.
 GONE: Final = (httpx.TransportError, httpx.HTTPStatusError)
 

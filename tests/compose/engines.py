@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from tests.compose.machine import LAB, PATIENCE_S, ROOT, LabError, Machine
+from tests.compose.lab import LAB, ROOT, SHARED, LabError
+from tests.compose.machine import PATIENCE_S, Machine
 
 NODE_IMAGE: Final = "hegemon:0.1.0"
 # What the images are made of, by a part of the name that the compose files pin.
@@ -43,7 +44,7 @@ class Engine(ABC):
     separator: ClassVar[str]
 
     def __init__(self) -> None:
-        self.machine = Machine(self.script, self.environment)
+        self.machine = Machine(LAB / self.name, self.script, self.environment)
         self._until_ready()
 
     @abstractmethod
@@ -54,7 +55,7 @@ class Engine(ABC):
         deadline = time.monotonic() + PATIENCE_S
         while not self.machine.run(self.tool, "info", "--format", "json", check=False):
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name} does not answer: {(LAB / 'shared' / 'engine.log').read_text()[-3000:]}")
+                raise LabError(f"{self.name} does not answer: {(SHARED / 'engine.log').read_text()[-3000:]}")
             time.sleep(0.2)
 
     def _build(self, builder: Sequence[str]) -> None:
@@ -157,16 +158,18 @@ class Podman(Engine):
     # A Docker that ran in this network before has left rules that forward nothing.
     script = (
         "iptables -P FORWARD ACCEPT; iptables -F; iptables -t nat -F\n"
-        "while :; do for each in $(podman ps --quiet); do podman healthcheck run $each; done; sleep 1; done"
+        "while :; do for each in $(podman ps --quiet --filter health=starting --filter health=unhealthy)\n"
+        "do podman healthcheck run $each; done; sleep 1; done"
     )
 
     def __init__(self) -> None:
-        (LAB / "shared" / "containers.conf").write_text(_CONTAINERS_CONF)
+        (SHARED / "containers.conf").write_text(_CONTAINERS_CONF)
         super().__init__()
 
     def prepare(self) -> None:
         self._build(["podman", "build", "--quiet", "--pull=never"])
-        self.machine.run("podman", "image", "prune", "--force")
+        # Not younger ones: they are the build's cache, and save the next run half a minute.
+        self.machine.run("podman", "image", "prune", "--force", "--filter", "until=24h")
 
     def up(self, algorithm: str, *more: str) -> None:
         self.compose(algorithm, "up", "--detach", "--no-build", *more)

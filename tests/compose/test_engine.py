@@ -9,7 +9,7 @@ import yaml
 
 from tests.compose.cluster import NODES
 from tests.compose.engines import NODE_IMAGE, Engine
-from tests.compose.machine import LabError
+from tests.compose.lab import LabError
 
 pytestmark = pytest.mark.compose
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.compose.booted import DEBIAN, Booted, obstacle
-from tests.compose.machine import LAB, ROOT
+from tests.compose.lab import ROOT, SHARED
 from tests.conftest import MongoServer, RedisServer
 from tests.nodes import free_port
 
@@ -92,7 +92,7 @@ def commands() -> list[str]:
 def service(redis_server: RedisServer, mongo_server: MongoServer) -> Iterator[Service]:
     if reason := obstacle():
         pytest.skip(reason)
-    if not DEBIAN.exists() or not (LAB / "shared" / "wheels").exists():
+    if not DEBIAN.exists() or not (SHARED / "wheels").exists():
         pytest.skip("the lab is not built: ./dev compose-test builds it")
     ports = {name: free_port() for name in ("SERVER_PORT", "METRICS_PORT", "CLUSTER_PORT")}
     settings = {
