@@ -38,10 +38,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cluster" in metafunc.fixturenames:
         metafunc.parametrize("cluster_of", algorithms, scope="module", indirect=True)
     if "engine" in metafunc.fixturenames:
-        metafunc.parametrize("engine", engines, scope="session", indirect=True)
+        metafunc.parametrize("engine", engines, scope="package", indirect=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def compose_dir() -> Iterator[Path]:
     """The lab, for this process alone: the copy of compose/ that the engines use, after `compose/init`."""
     if reason := obstacle() or _no_network():
@@ -67,7 +67,7 @@ def _no_network() -> str:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine(request: pytest.FixtureRequest, compose_dir: Path) -> Iterator[Engine]:
     """An engine with its images built. Skips if what it is made of cannot be fetched; all else that fails is red."""
     if reason := _not_built(request.param):
