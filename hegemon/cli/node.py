@@ -8,6 +8,8 @@ import gc
 import os
 import signal
 import sys
+import threading
+from typing import Final
 
 import structlog
 
@@ -18,29 +20,42 @@ from hegemon.cluster.node import Node, StartError
 from hegemon.cluster.settings import Settings, SettingsError, load
 
 _BUSY_GC = (50_000, 20, 100)
+# Threads end by themselves, but a name server that does not answer keeps one for 10 s a look-up, one after the other.
+_CLOSING_S: Final = 3.0
 
 
 def node() -> None:
     """Run one node, set up by environment variables and .env (see .env.example), until SIGTERM or Ctrl-C."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = _run(runner)
+        _end_within(_CLOSING_S, code)
+    if code:
+        raise SystemExit(code)
+
+
+def _run(runner: asyncio.Runner) -> int:
     try:
         settings = load()
-        _run(settings)
+        runner.run(_serve(settings))
     except (SettingsError, StartError, TlsError) as error:
         with contextlib.suppress(OSError):  # a full disk: the code still says what to do
             print(f"hegemon node: {error}", file=sys.stderr)
         later = isinstance(error, StartError) and error.later
         # Whoever starts nodes (systemd) tries the one again, and not the other: scripts/hegemon.service.
-        raise SystemExit(int(ExitCode.UNAVAILABLE if later else ExitCode.USAGE)) from None
+        return int(ExitCode.UNAVAILABLE if later else ExitCode.USAGE)
     except Exception:  # noqa: BLE001 - the last door: logged whole, then an exit code
         structlog.get_logger(__name__).exception("node_failed")
-        raise SystemExit(int(ExitCode.BUG)) from None
+        return int(ExitCode.BUG)
+    return 0
 
 
-def _run(settings: Settings) -> None:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+def _end_within(seconds: float, code: int) -> None:
+    """All is done and said: what the loop and the interpreter still wait for at their end must not keep the process."""
+    end = threading.Timer(seconds, os._exit, [code])
+    end.daemon = True
+    end.start()
 
 
 async def _serve(settings: Settings) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -11,9 +13,20 @@ import redis
 from tests.conftest import RedisServer
 from tests.engine.journal import Journal, documents
 from tests.nodes import Gate, NodeProcess, node
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 Environment = dict[str, str]
+# A node that has served, and a thread that goes on: as one does that asks a name server which does not answer.
+WITH_A_THREAD = """
+import asyncio, time
+from hegemon.cli import node
+
+async def serve(settings):
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
+
+node.load, node._serve = lambda: None, serve
+node.node()
+"""
 HANDLERS = {"HANDLERS": "tests.handlers,tests.engine.more_handlers"}
 
 
@@ -115,3 +128,9 @@ async def test_a_stopping_node_takes_no_new_jobs_and_says_so(environment: Enviro
         await wait_until(refused)
         assert await stopping.ended() == 0
     assert len(journal.ends(job_id)) == 1
+
+
+def test_a_node_that_has_stopped_does_not_wait_for_threads_that_hang() -> None:
+    command = [sys.executable, "-c", WITH_A_THREAD]
+    ended = subprocess.run(command, timeout=PATIENCE_S, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
