@@ -76,7 +76,12 @@ def obstacle() -> str:
 @contextmanager
 def held(patience: float) -> Iterator[None]:
     """Have the lab for oneself. Raises LabError after `patience` seconds in which another process had it."""
-    SHARED.mkdir(parents=True, exist_ok=True)
+    try:
+        SHARED.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"the container lab cannot be kept there: {error}; COMPOSE_LAB names another directory"
+        ) from None
     with (LAB / "lock").open("a+") as lock:
         deadline = time.monotonic() + patience
         while not _locked(lock.fileno()):
@@ -109,6 +114,7 @@ def build(engines: Sequence[str]) -> None:
     scratch = LAB / "tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
+    _try_layers(scratch)
     for name, packages in of_engines.items():
         debian(LAB / name, f"{name}'s Debian", packages)
     _once(SHARED / "debian.tar", "stand-ins' Debian", " ".join(IMAGE_PACKAGES), _image)
@@ -120,6 +126,19 @@ def debian(place: Path, what: str, packages: Sequence[str]) -> None:
     """A Debian at `place` with these packages, if it is not there yet; by who holds the lab. Raises LabError."""
     _once(LAB / "base", "a Debian", _DPKG + _APT, _debian)
     _once(place, what, " ".join(packages), partial(_with, packages))
+
+
+def _try_layers(scratch: Path) -> None:
+    layers = (
+        'cd "$1" && mkdir lower upper work all && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work x all'
+    )
+    try:
+        _run(["sh", "-c", layers, "sh", str(scratch)])
+    except LabError as error:
+        raise LabError(
+            f"engines cannot mount the layers of images in {LAB}: set COMPOSE_LAB to a directory of a file system of a "
+            f"disk, such as a volume, where mounting is allowed ({error})"
+        ) from None
 
 
 def _once(place: Path, what: str, content: str, make: Callable[[Path], None]) -> None:
