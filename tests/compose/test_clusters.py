@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.compose.cluster import GONE, GRAFANA, LONG_S, PROMETHEUS, Cluster
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.compose
 
@@ -43,9 +43,9 @@ async def test_the_nodes_form_a_cluster_with_one_leader(cluster: Cluster) -> Non
 
 async def test_nobody_is_let_in_without_a_credential_or_without_tls(cluster: Cluster) -> None:
     for node in cluster.nodes:
-        async with httpx.AsyncClient(verify=cluster.trust(), trust_env=False) as stranger:
+        async with httpx.AsyncClient(verify=cluster.trust(), trust_env=False, timeout=PATIENCE_S) as stranger:
             assert (await stranger.get(cluster.url(node) + "/api/v1/jobs")).status_code == 401
-        async with httpx.AsyncClient(trust_env=False) as plain:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as plain:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await plain.get(cluster.url(node) + "/readyz")
             with pytest.raises(httpx.TransportError):
@@ -55,9 +55,8 @@ async def test_nobody_is_let_in_without_a_credential_or_without_tls(cluster: Clu
 async def test_jobs_run_whichever_node_takes_them(cluster: Cluster) -> None:
     ids = []
     for node in cluster.nodes:
-        answer = await cluster.client.post(
-            cluster.url(node) + "/api/v1/jobs", json={"type": "echo", "payload": {"n": 1}}
-        )
+        body = {"type": "echo", "payload": {"n": 1}}
+        answer = await cluster.client.post(cluster.url(node) + "/api/v1/jobs", json=body, timeout=PATIENCE_S)
         assert answer.status_code == 201, answer.text
         ids.append(answer.json()["id"])
     await cluster.completed(ids)
@@ -98,7 +97,7 @@ async def query(client: httpx.AsyncClient, expression: str) -> list[dict[str, An
 
 
 async def test_prometheus_reaches_each_node_and_reads_the_rules(cluster: Cluster) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
 
         async def up() -> bool:
             return len(await query(client, 'up{job="hegemon",cluster="hegemon"} == 1')) == len(cluster.nodes)
@@ -111,7 +110,7 @@ async def test_prometheus_reaches_each_node_and_reads_the_rules(cluster: Cluster
 async def test_what_the_dashboards_ask_has_answers(cluster: Cluster) -> None:
     await cluster.completed(await cluster.submit(20, type="echo", payload={"n": 1}))
     login = httpx.BasicAuth("admin", cluster.secrets["GRAFANA_PASSWORD"] or "")
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         assert (await client.get(f"{GRAFANA}/api/datasources")).status_code == 401
         [source] = (await client.get(f"{GRAFANA}/api/datasources", auth=login)).json()
         assert source["url"] == "http://prometheus:9090"
@@ -232,7 +231,7 @@ async def test_gossip_scales_by_a_service_without_names(cluster: Cluster, extra:
     await asyncio.to_thread(cluster.engine.scale, cluster.algorithm, extra)
     await everybody_is_there(cluster, extra)
     assert len(cluster.engine.containers(cluster.algorithm, "extra")) == extra
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
 
         async def scraped() -> bool:
             return len(await query(client, 'up{job="hegemon"} == 1')) == len(cluster.nodes) + extra
