@@ -158,8 +158,10 @@ class OfficeKeeper:
                 seen_epoch, seen_since = office.epoch, now
             # A holder that has not raised the marker yet does not move the counter that we see.
             waited = office.epoch == self._witness.epoch or now - seen_since >= self._takeover_s
-            outvoted = self._by_majority and term > office.term
-            if office.vacant or outvoted or (waited and self._witness.vacated(self._takeover_s)):
+            reason = "vacant" if office.vacant else "outvoted" if self._by_majority and term > office.term else ""
+            if not reason and waited and self._witness.vacated(self._takeover_s):
+                reason = "silent"
+            if reason:
                 taken = await self._store.take(
                     office,
                     node=self._node,
@@ -170,7 +172,7 @@ class OfficeKeeper:
                 )
                 if taken is not None:
                     failpoint("office.after_epoch")
-                    log.info("office_taken", node=self._node, epoch=taken.epoch, term=term)
+                    log.info("office_taken", node=self._node, epoch=taken.epoch, term=term, reason=reason)
                     self._emit(OfficeTaken(taken.epoch, term))
                     return taken
             await asyncio.sleep(SEEK_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -140,6 +141,25 @@ class Cluster:
             return not waits
 
         await wait_until(none_waits, LONG_S, f"{len(ids)} jobs to be completed")
+
+    async def log(self, node: str, event: str) -> list[dict[str, Any]]:
+        """The lines of a kind that a node's container has written, oldest first."""
+        # Engines show what a container wrote to stderr on theirs.
+        command = f"{self.engine.tool} logs {self.container(node)} 2>&1"
+        text = await asyncio.to_thread(self.engine.machine.run, "sh", "-c", command)
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    async def taken_after(self, epoch: int) -> dict[str, Any]:
+        """What whoever took the office first after this epoch has written of it."""
+
+        async def found() -> dict[str, Any] | None:
+            every = [line for node in self.nodes for line in await self.log(node, "office_taken")]
+            return min((line for line in every if line["epoch"] > epoch), key=lambda line: line["epoch"], default=None)
+
+        taken: dict[str, Any] | None = await wait_until(found, LONG_S, f"an office that is taken after epoch {epoch}")
+        assert taken is not None
+        return taken
 
     async def in_thread(self, what: str, node: str) -> None:
         """Do something to a node's container without holding up the loop."""

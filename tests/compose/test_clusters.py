@@ -182,11 +182,31 @@ async def test_a_killed_leader_is_succeeded_and_comes_back(cluster: Cluster) -> 
         await wait_until(lambda: len(ids) > 20, LONG_S, "some load")
         await cluster.in_thread("kill", leader)
         assert await cluster.leader(other_than=leader) != leader
+        # Its majority may depose a dead leader; the others wait until it has been silent for long enough.
+        reason = (await cluster.taken_after(epoch))["reason"]
+        assert reason == ("outvoted" if cluster.algorithm == "raft" else "silent")
         reached = len(ids)
         await wait_until(lambda: len(ids) > reached + 20, LONG_S, "submissions to go on")
         await cluster.in_thread("start", leader)
         await everybody_is_there(cluster)
     assert await cluster.epoch() > epoch
+    await cluster.completed(ids)
+
+
+async def test_a_stopped_leader_hands_its_office_over_and_nobody_waits_for_its_silence(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    async with load(cluster) as ids:
+        await wait_until(lambda: len(ids) > 20, LONG_S, "some load")
+        stopped = asyncio.create_task(cluster.in_thread("stop", leader))
+        try:
+            # Before its container has ended: it still finishes its jobs.
+            assert await cluster.leader(other_than=leader) != leader
+        finally:
+            await stopped
+        vacated = (await cluster.log(leader, "office_vacated"))[-1]
+        assert (await cluster.taken_after(vacated["epoch"]))["reason"] in {"vacant", "outvoted"}
+        await cluster.in_thread("start", leader)
+        await everybody_is_there(cluster)
     await cluster.completed(ids)
 
 
