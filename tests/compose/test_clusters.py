@@ -304,3 +304,28 @@ async def test_a_cluster_that_was_stopped_has_its_data_when_it_starts(cluster: C
     for job in later:
         answer = await cluster.answer("GET", f"/api/v1/jobs/{job}")
         assert answer.json()["status"] == "scheduled"
+
+
+async def test_a_backup_made_in_a_container_fills_a_new_volume(cluster: Cluster) -> None:
+    if cluster.engine.name != "docker":
+        pytest.skip("podman-compose 1.3 has no such run")
+    compose, volume = cluster.engine.compose, f"hegemon-{cluster.algorithm}_mongodb"
+    cluster.engine.machine.run("sh", "-c", "rm -rf /lab/backup; mkdir /lab/backup")
+    once = ("run", "--rm", "--no-TTY", "--volume", "/lab/backup:/backup", "--user", "0")
+    file = f"/backup/{cluster.algorithm}"
+    done, waiting = await cluster.submit(5), await cluster.submit(5, delay=7200)
+    await cluster.completed(done)
+    await asyncio.to_thread(compose, cluster.algorithm, *once, "--no-deps", "node-1", "backup", file)
+    [later] = await cluster.submit(1)
+    # As docs/operations.md has it.
+    await asyncio.to_thread(compose, cluster.algorithm, "down")
+    cluster.engine.machine.run("docker", "volume", "rm", volume)
+    await asyncio.to_thread(compose, cluster.algorithm, *once, "node-1", "restore", file)
+    await asyncio.to_thread(cluster.engine.up, cluster.algorithm)
+    await cluster.log_in()
+    await everybody_is_there(cluster)
+    await cluster.completed([*done, *await cluster.submit(5)])
+    for job in waiting:
+        answer = await cluster.answer("GET", f"/api/v1/jobs/{job}")
+        assert answer.json()["status"] == "scheduled"
+    assert await cluster.any("GET", f"/api/v1/jobs/{later}") is None
