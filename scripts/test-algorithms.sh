@@ -18,7 +18,8 @@ how often the leader changed in calm.
            down with all of its data. The projects are named hegemon-test-ALGORITHM, so containers, network and volumes
            of clusters of yours stay what they are; but the ports are the same, so those must be down. The faults are
            the engine's kill, pause and network disconnect on the container whose labels name the project and the
-           service (node-1 …). Needs what compose/init makes, and examples.jobs among HANDLERS in compose/node.env.
+           service: hegemon-test-raft-node-1-1 with Docker, hegemon-test-raft_node-1_1 with podman-compose. Needs what
+           compose/init makes, and examples.jobs among HANDLERS in compose/node.env.
 --local    starts a cluster of NODES nodes on this machine for each algorithm, one after the other, and stops it
            afterwards. A pause is SIGSTOP there, a kill SIGKILL; nothing is cut off.
            Otherwise the clusters run already, and the URLs name nodes of each.
@@ -30,7 +31,7 @@ how often the leader changed in calm.
   NODES=3            for --local: how many nodes
   PORT=28080         for --local: the first port
   HEGEMON_KILL       for clusters that run already: a command that kills a node, {} is its NODE_ID, such as
-                     'docker kill cluster-{}-1'. Without it their leader only steps down
+                     'docker kill hegemon-raft-{}-1'. Without it their leader only steps down
   HEGEMON_TOKEN      for clusters that want credentials: a token of an admin, who may make a leader step down, or
                      HEGEMON_API_KEY with a key of that role
   HEGEMON_CA_FILE    for clusters that speak TLS: who signed their certificates
