@@ -22,7 +22,7 @@ def main() -> int:
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606
     from tests.simulation.safeguards import OFF  # noqa: PLC0415 - after the new start
-    from tests.simulation.scenarios import ALL, SCENARIOS, simulate  # noqa: PLC0415
+    from tests.simulation.scenarios import ALL, SCENARIOS, simulate, turn  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="simulated clusters")
     parser.add_argument(
@@ -30,6 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--algorithm", choices=("solo", "bully", "raft", "gossip"), default="solo")
     parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--in-turn", action="store_true", help="bully, gossip and raft, of 3, 5 and 9, seed by seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--step", type=int, default=1, help="between seeds")
@@ -44,11 +45,12 @@ def main() -> int:
     failed = False
     for name in told.scenario or SCENARIOS:
         for seed in range(told.seed, told.seed + told.seeds * told.step, told.step):
+            algorithm, nodes = turn(name, seed) if told.in_turn else (told.algorithm, told.nodes)
             report = simulate(
                 name,
-                told.algorithm,
+                algorithm,
                 seed,
-                nodes=told.nodes,
+                nodes=nodes,
                 trace=told.trace,
                 live=told.live,
                 long=told.long,
@@ -62,7 +64,7 @@ def main() -> int:
                 say(
                     [
                         *report.lines,
-                        f"{name} {told.algorithm} seed {seed}: {report}",
+                        f"{name} {algorithm} {nodes} nodes seed {seed}: {report}",
                         *(f"  VIOLATED {v.kind} at {v.at_s} s: {v.detail}" for v in report.violations[:20]),
                         *([f"  replay: {report.command}"] if report.violations else []),
                         f"  {dict(sorted(Counter(report.counts).items()))}" if told.trace else "",

@@ -81,6 +81,17 @@ SCENES: Final = {
     },
 }
 ALL: Final = SCENARIOS | SCENES
+# What only Raft has: voters that die of their votes, and disks to lose.
+RAFT_ALONE: Final = frozenset({"disks", "elections"})
+ELECTED: Final = ("bully", "gossip", "raft")
+SIZES: Final = (3, 5, 9)
+
+
+def turn(name: str, seed: int) -> tuple[str, int]:
+    """Which algorithm and how many nodes a seed is for where a scenario's seeds are spread over all of them: nine in a
+    row are each algorithm at each size once."""
+    algorithm = "raft" if name in RAFT_ALONE else ELECTED[seed % 3]
+    return algorithm, SIZES[seed // 3 % 3]
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -38,3 +38,22 @@ def test_far_apart_or_lossy_nothing_is_lost_or_run_twice(algorithm: str) -> None
     assert not told(reports), told(reports)
     assert [report.scenario for report in reports] == ["wan_loss", "wan_delay"]
     assert min(report.counts["completed"] for report in reports) > 20
+
+
+@pytest.mark.parametrize(
+    ("scenes", "seconds"),
+    [
+        (("one_way_out", "one_way_in", "quorum_loss", "constrained_election", "chained"), 3),
+        (("store_lost", "follower_away", "leader_alone", "returns", "suspected"), 4),
+    ],
+    ids=["cuts", "others"],
+)
+def test_whatever_the_scene_nothing_is_lost_or_run_twice(scenes: tuple[str, ...], seconds: int) -> None:
+    """Four seeds of each, which are Bully of 3 and of 5, Gossip of 5 and Raft of 9 nodes."""
+    names = [word for name in scenes for word in ("--scenario", name)]
+    reports = simulated("--in-turn", *names, "--seconds", seconds, "--seed", 3, "--seeds", 4, "--step", 5)
+    assert not told(reports), told(reports)
+    ran = {(report.algorithm, report.nodes) for report in reports}
+    assert ran == {("bully", 3), ("bully", 5), ("gossip", 5), ("raft", 9)}
+    assert len(reports) == 4 * len(scenes)
+    assert min(report.counts["acknowledged"] for report in reports) > 0

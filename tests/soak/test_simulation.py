@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios import ELECTED, RAFT_ALONE, SCENARIOS, SIZES
 from tests.soak.conftest import Say
 from tests.soak.simulated import HEADING, Case, case_of, kept, run_all, shared_out, table
 
@@ -22,18 +22,17 @@ pytestmark = pytest.mark.soak
 
 SEEDS = int(os.environ.get("SOAK_SEEDS", "20000"))
 FILE = Path(os.environ["SOAK_FILE"]) if "SOAK_FILE" in os.environ else None
-ALGORITHMS = ("solo", "bully", "gossip", "raft")
-# Where nodes are few, words and shapes matter; where they are many, the stores have more believers at once.
-SIZES = {"solo": (3,), "bully": (3, 5, 9), "gossip": (3, 5, 9), "raft": (3, 5, 9)}
+ALGORITHMS = ("solo", *ELECTED)
 
 
 def cases() -> list[Case]:
     """All that is simulated."""
     found = []
     for algorithm, scenario in product(ALGORITHMS, SCENARIOS):
-        if scenario in ("elections", "disks") and algorithm != "raft":
+        if scenario in RAFT_ALONE and algorithm != "raft":
             continue
-        found += [Case(algorithm, scenario, nodes) for nodes in SIZES[algorithm]]
+        # Where nodes are few, words and shapes matter; where they are many, the stores have more believers at once.
+        found += [Case(algorithm, scenario, nodes) for nodes in (SIZES if algorithm != "solo" else (3,))]
         if scenario != "elections":
             found.append(Case(algorithm, scenario, 3, long=True))
     return found
