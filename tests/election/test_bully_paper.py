@@ -134,6 +134,38 @@ def test_a_new_coordinator_tells_all_and_they_follow() -> None:
     assert peers.role is Role.FOLLOWER
 
 
+def test_a_candidate_that_hears_of_a_coordinator_stops_its_own_election_as_if_it_had_been_halted() -> None:
+    peers = Peers("n3", ["n1", "n4", "n5"])
+    peers.leader_dies("n5")
+    assert peers.role is Role.CANDIDATE
+    peers.hear("n4", wire.Coordinator, leads=2)
+    assert (peers.role, peers.bully.view.leader) == (Role.FOLLOWER, "n4")
+    peers.leader, peers.term = "n4", 2
+    assert not any(isinstance(effect, Won) for effect in peers.pass_time(5.0, beating=["n1", "n4"]))
+
+
+def test_who_missed_the_announcement_follows_with_the_coordinators_next_beat() -> None:
+    peers = Peers("n3", ["n1", "n4", "n5"])
+    peers.leader_dies("n5")
+    peers.answer("n4")
+    peers.hear("n4", wire.Beat, leads=2)
+    assert (peers.role, peers.bully.view.leader, peers.bully.view.term) == (Role.FOLLOWER, "n4", 2)
+
+
+def test_a_coordinator_tells_all_in_every_period_that_it_leads_and_so_finds_whoever_does_not_follow() -> None:
+    peers = Peers("n3", ["n1", "n2", "n5"])
+    peers.leader_dies("n5")
+    assert peers.role is Role.LEADER
+    for _ in range(3):
+        peers.now += peers.timing.heartbeat_s
+        beats = messages(peers.give(Tick()), wire.Beat)
+        assert beats.keys() >= {"n1", "n2"}
+        for beat in beats.values():
+            claim = beat.head.claim
+            assert claim is not None
+            assert (claim.leader, claim.term) == ("n3", 2)
+
+
 def test_a_node_that_recovers_holds_an_election_and_takes_over_from_a_lower_one() -> None:
     cluster = network(3)
     cluster.start()
