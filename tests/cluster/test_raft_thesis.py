@@ -95,7 +95,12 @@ def test_a_candidate_that_hears_a_leader_of_its_term_follows_and_of_an_earlier_o
 def test_a_vote_that_splits_is_followed_by_an_election_in_a_later_term_3_4(bench: Bench) -> None:
     first = bench.stand()
     bench.hear("n2", first, Vote(first))
-    assert bench.stand() == first + 1
+    second = bench.stand()
+    assert second == first + 1
+    bench.hear("n3", second, Vote(second))
+    assert bench.library.state == CANDIDATE, "a vote of the first counts in the second"
+    bench.hear("n2", second, Vote(second))
+    assert bench.library.state == LEADER
 
 
 def test_election_timeouts_are_drawn_anew_from_their_interval_3_4(bench: Bench) -> None:
