@@ -68,7 +68,7 @@ def _run(work: Callable[[NodeStores, str], Awaitable[None]]) -> None:
     try:
         asyncio.run(with_stores())
     except (SettingsError, WrongStore, archive.BackupError) as error:
-        raise usage(f"{error}.") from error
+        raise usage(f"{str(error).rstrip('.')}.") from error
     except StoreUnavailable as error:
         raise Stop(ExitCode.UNAVAILABLE, f"{error}.") from error
     except OSError as error:

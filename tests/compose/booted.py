@@ -22,7 +22,7 @@ from tests.compose import lab
 from tests.compose.lab import HERE, LAB, ROOT, SHARED, LabError
 from tests.compose.machine import PATIENCE_S
 
-PACKAGES: Final = ("ca-certificates", "procps", "python3", "python3-venv", "systemd")
+PACKAGES: Final = ("ca-certificates", "dbus", "procps", "python3", "python3-venv", "systemd")
 DEBIAN: Final = LAB / "service"
 
 

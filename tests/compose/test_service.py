@@ -20,6 +20,7 @@ from tests.nodes import free_port
 pytestmark = pytest.mark.compose
 
 PATIENCE_S = 120.0
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/lab/wheels", "PIP_ROOT_USER_ACTION": "ignore"}
 
 
@@ -83,8 +84,7 @@ class Service:
 
 def commands() -> list[str]:
     """The block of docs/operations.md that installs the unit."""
-    text = (ROOT / "docs" / "operations.md").read_text()
-    (block,) = re.findall(r"^## Under systemd$.*?^```sh$(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^## Under systemd$.*?^```sh$(.*?)^```$", OPERATIONS, re.MULTILINE | re.DOTALL)
     return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
 
 
@@ -143,6 +143,12 @@ def test_its_term_and_vote_are_in_its_own_directory_and_its_lines_in_the_journal
     assert service.machine.run("stat", "--format=%U %a", "/var/lib/hegemon/raft/election.json") == "hegemon 600\n"
     lines = [json.loads(line) for line in service.journal().splitlines()]
     assert "node_started" in {line["event"] for line in lines}
+
+
+def test_a_backup_is_made_with_the_units_settings_by_the_manuals_command(service: Service) -> None:
+    (command,) = re.findall(r"^(systemd-run .*?[^\\])\n", OPERATIONS, re.MULTILINE | re.DOTALL)
+    assert "documents of cluster service" in service.machine.run("sh", "-c", command)
+    assert service.machine.run("stat", "--format=%U %a", "/var/lib/hegemon/nightly.backup") == "hegemon 600\n"
 
 
 def test_stop_lets_running_jobs_end_and_hands_the_office_over(service: Service) -> None:
