@@ -99,6 +99,8 @@ _TYPES = TypeRegistry([_PlainInt()])
 
 # A write that needs a new file on a full disk fails with an unspecific code and these words.
 _NO_SPACE = "No space left on device"
+# What the driver says of a member that was started a moment ago and has not read its replica set's configuration yet.
+_NO_SET = "Sessions are not supported by this MongoDB deployment"
 
 
 class _Latency(monitoring.CommandListener):
@@ -158,6 +160,8 @@ def unavailable(error: PyMongoError) -> bool:
     """Whether the store may answer later: the network, a change of primary, a time-out, a full disk."""
     if isinstance(error, (AutoReconnect, ConnectionFailure, NotPrimaryError, ExecutionTimeout, WTimeoutError)):
         return True
+    if isinstance(error, ConfigurationError) and _NO_SET in str(error):
+        return True
     if isinstance(error, (WriteConcernError, OperationFailure)):
         details = error.details or {}
         concern = details.get("writeConcernErrors") or []
@@ -171,7 +175,7 @@ def unavailable(error: PyMongoError) -> bool:
 
 def translate(error: PyMongoError) -> StoreUnavailable | PyMongoError:
     """The error to raise in place of the driver's."""
-    if isinstance(error, ConfigurationError) and not isinstance(error, OperationFailure):
+    if isinstance(error, ConfigurationError) and not isinstance(error, OperationFailure) and not unavailable(error):
         return StoreUnavailable("MongoDB", f"MONGODB_URI cannot be used: {error}")
     return StoreUnavailable("MongoDB", f"MongoDB does not answer: {_short(error)}") if unavailable(error) else error
 
