@@ -45,7 +45,9 @@ Session = AsyncIOMotorClientSession
 WRITE_CONFLICT = 112
 
 # Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
-_PASSING_CODES = frozenset(
+# A user that is not there yet, or may not do it yet: clusters in containers start before who makes their users.
+_NOT_LET_IN = frozenset({13, 18})
+_PASSING_CODES = _NOT_LET_IN | frozenset(
     {
         6,
         7,
@@ -177,6 +179,8 @@ def translate(error: PyMongoError) -> StoreUnavailable | PyMongoError:
     """The error to raise in place of the driver's."""
     if isinstance(error, ConfigurationError) and not isinstance(error, OperationFailure) and not unavailable(error):
         return StoreUnavailable("MongoDB", f"MONGODB_URI cannot be used: {error}")
+    if isinstance(error, OperationFailure) and error.code in _NOT_LET_IN:
+        return StoreUnavailable("MongoDB", f"MongoDB refuses the user of MONGODB_URI: {_short(error)}")
     return StoreUnavailable("MongoDB", f"MongoDB does not answer: {_short(error)}") if unavailable(error) else error
 
 

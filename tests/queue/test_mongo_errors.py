@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import ConfigurationError, ConnectionFailure
+from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure
 
 from hegemon.cluster.embedded import EmbeddedMongo
 from hegemon.queue import mongo
 from hegemon.queue.errors import StoreUnavailable
+from tests.conftest import MongoServer
 from tests.nodes import free_port
 from tests.waiting import PATIENCE
 
@@ -36,6 +37,16 @@ async def test_a_member_that_does_not_know_its_replica_set_yet_may_answer_later(
     assert mongo.unavailable(raised.value)
     assert isinstance(mongo.translate(raised.value), StoreUnavailable)
     assert "MONGODB_URI" not in str(mongo.translate(raised.value))
+
+
+def test_a_user_that_is_not_there_is_named_and_may_be_made_later(mongo_server: MongoServer) -> None:
+    uri = mongo_server.uri.replace("mongodb://", "mongodb://nobody:wrong@")
+    with MongoClient[dict[str, Any]](uri) as client, pytest.raises(OperationFailure) as raised:
+        client["test"]["jobs"].insert_one({})
+    assert mongo.unavailable(raised.value)
+    said = mongo.translate(raised.value)
+    assert isinstance(said, StoreUnavailable)
+    assert "the user of MONGODB_URI: Authentication failed" in str(said)
 
 
 def test_a_wrong_setting_is_named_and_is_not_waited_for() -> None:
