@@ -178,6 +178,7 @@ async def test_an_earlier_life_whose_beat_falls_with_redis_holds_nobody_up(index
     for _ in range(3):
         await index.member.beat("n1~a", {"id": "n1", "process": "elsewhere/1/1"}, [])
     await refuse_live_twin(GoesBack(index.redis), "n1", "n1~b", 0.05)
+    assert (await index.member.counts()).nodes["n1~a"][1] == 1, "it fell while it was looked at"
 
 
 async def test_an_earlier_life_on_this_machine_that_is_gone_holds_nobody_up(index: Index) -> None:
@@ -185,8 +186,9 @@ async def test_an_earlier_life_on_this_machine_that_is_gone_holds_nobody_up(inde
     await ended.wait()
     table = process_place().rpartition("/")[0]
     await index.member.beat("n1~a", {"id": "n1", "process": f"{table}/{ended.pid}"}, [])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(30) as limit:
         await refuse_live_twin(index.member, "n1", "n1~b", 3600.0)
+    assert not limit.expired(), "its beats would have been waited for"
 
 
 def test_a_process_that_lives_or_is_elsewhere_is_not_called_ended() -> None:
