@@ -21,7 +21,9 @@ from tests.waiting import PATIENCE_S
 SCRIPT = Path(__file__).parents[2] / "scripts" / "test-algorithms.sh"
 TOOLS = ("bash", "cat", "curl", "dirname", "env", "grep", "head", "jq", "mktemp", "rm", "sed", "tail")
 
-pytestmark = pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq: apt-get install curl jq"
+)
 
 
 def test_a_run_of_local_nodes_has_a_row_in_which_no_job_is_lost(

@@ -177,7 +177,9 @@ def test_where_no_password_can_be_typed_the_way_out_is_named(line: tuple[str, ..
 # -- scripts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+@pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq: apt-get install curl jq"
+)
 @pytest.mark.parametrize("variable", ["HEGEMON_TOKEN", "HEGEMON_API_KEY"])
 def test_the_monitor_shows_a_token_and_says_when_one_is_wanted(
     variable: str, guarded: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,9 @@ from tests.cli.test_terminal import environment
 from tests.nodes import ROOT, free_port
 from tests.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq: apt-get install curl jq"
+)
 
 LOG = """\
 {"event": "node_started", "url": "http://n1:8080"}
