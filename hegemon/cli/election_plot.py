@@ -1,5 +1,5 @@
 """The figures of `hegemon election bench` as a plain SVG: for each case every round as a dot on one scale of time, with
-p50 and p99, and its messages and needless elections beside it."""
+p50 and p99 and when the others missed the leader, and its messages and needless elections beside it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Final
 from hegemon.cluster.trial_figures import Case, Figures
 
 WIDTH: Final = 900
-_LEFT, _RIGHT, _TOP, _ROW = 130, 250, 70, 34
+_LEFT, _RIGHT, _TOP, _ROW = 130, 270, 70, 34
 # Legible on white and on dark pages alike.
 _INK, _DOT, _P50, _P99, _RULE = "#7a8594", "#4c8dd6", "#3a9d5d", "#d0863b", "#9aa5b2"
+_DETECTED = "#a86bc4"
+_LEGEND: Final = "every round a dot, p50 green, p99 orange; violet: p50 of when the others missed the leader; seconds"
 _TICKS: Final = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -24,7 +26,7 @@ def draw(cases: Sequence[Case]) -> str:
     height = _TOP + _ROW * len(cases) + 40
     parts = [
         _text(10, 24, "kill -9 of the leader to the first dispatch by the next", size=16, weight="bold"),
-        _text(10, 44, "every round a dot, p50 green, p99 orange; seconds", size=12),
+        _text(10, 44, _LEGEND, size=12),
     ]
     for i in range(int(longest * 1.05 / tick) + 1):
         x = _LEFT + i * tick * scale
@@ -44,7 +46,8 @@ def _row(case: Case, y: int, scale: float) -> list[str]:
         # Spread by a fixed pattern, so that equal times stay apart and the picture is the same every time.
         x, spread = _LEFT + each.dispatched_s * scale, 3 + (i * 7) % 17
         parts.append(f'<circle cx="{x:.1f}" cy="{y + spread}" r="2.2" fill="{_DOT}" fill-opacity="0.55"/>')
-    for value, colour in ((found.dispatched_p50, _P50), (found.dispatched_p99, _P99)):
+    marks = ((found.detected_p50, _DETECTED), (found.dispatched_p50, _P50), (found.dispatched_p99, _P99))
+    for value, colour in marks:
         if value is not None:
             x = _LEFT + value * scale
             parts.append(f'<path d="M{x:.1f} {y - 1}V{y + 24}" stroke="{colour}" stroke-width="2.5"/>')

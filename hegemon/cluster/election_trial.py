@@ -2,8 +2,9 @@
 
 What counts is seen from outside: the kill is ours, the first dispatch is the first start, in the handlers' journal, of
 a job that was submitted after the old leader was gone, so that nobody but its successor can have dispatched it. That
-job runs on a survivor, since the killed node's workers die with it. The steps between are what the nodes and the office
-say: they explain the figure, and decide nothing.
+job runs on a survivor, since the killed node's workers die with it. The same start is read from MongoDB as well, by the
+cluster's clock, which is this machine's. The steps between are what the nodes and the office say: they explain the
+figure, and decide nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ STEADY_WITHIN_S: Final = 60.0
 DISPATCH_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 60.0
 DRAIN_WITHIN_S: Final = 40.0
+RECORDED_WITHIN_S: Final = 5.0
 _POLL_S: Final = 0.02
 _LOOK_S: Final = 0.1
 # Lines of several processes may be written in another order than their moments.
@@ -49,8 +51,9 @@ class TrialError(Exception):
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One leader's end. All `_s` are seconds since then; None where it was not seen. `detected_s`: the first survivor
     knew no leader, or another one; `elected_s`: the successor had won; `office_s`: it held the office; `dispatched_s`:
-    the first job that only it can have dispatched began on node `started_on`. `gap_s` is the longest time about it
-    without any start, to within one pause of the load."""
+    the first job that only it can have dispatched began on node `started_on`; `recorded_s`: the same as that job's
+    document in MongoDB has it, to a millisecond. `gap_s` is the longest time about it without any start, to within one
+    pause of the load."""
 
     algorithm: str
     nodes: int
@@ -66,6 +69,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     dispatched_s: float
     gap_s: float
     started_on: str
+    recorded_s: float | None = None
 
 
 class Calm(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +186,7 @@ class Trial:
         self._ended.append(leader)
         first = await self._end(leader, how)
         start = await self._first_start(first, leader)
+        recorded_ms = await self._recorded_start(start.number)
         after = await self.office()
         views = [await self.view(node) for node in self.cluster.nodes if node is not leader]
         successor = str(after.get("node"))
@@ -202,6 +207,7 @@ class Trial:
             dispatched_s=dispatched_s,
             gap_s=self.journal.longest_gap_s(ended_ns - 200_000_000, start.at_ns + 50_000_000),
             started_on=start.node,
+            recorded_s=None if recorded_ms is None else (recorded_ms - ended_ms) / 1000,
         )
         if done.epoch_after <= done.epoch_before:
             raise TrialError(f"{successor} dispatched in epoch {done.epoch_after}, which is not above the last")
@@ -233,6 +239,21 @@ class Trial:
         raise TrialError(
             f"no job was dispatched within {DISPATCH_WITHIN_S:g} s of the end of {leader.plan.id}, which led"
         )
+
+    async def _recorded_start(self, number: int) -> int | None:
+        """When this job began, in milliseconds of the cluster's clock, as MongoDB has it once the job is recorded."""
+        deadline = time.monotonic() + RECORDED_WITHIN_S
+        while time.monotonic() < deadline:
+            # The answer to its submission may come after its end.
+            names = [name for name, each in self.load.acknowledged.items() if each == number]
+            try:
+                found = await self._jobs.find_one({"_id": {"$in": names}, "status": "completed"}, {"started_at": 1})
+            except PyMongoError as error:
+                raise TrialError(f"MongoDB does not answer: {error}") from error
+            if found is not None:
+                return int(found["started_at"])
+            await asyncio.sleep(_POLL_S)
+        return None
 
     async def revive(self) -> None:
         """Start every leader that was ended again, and let it have its share of the load. One that was told to stop may

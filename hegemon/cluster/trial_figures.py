@@ -40,6 +40,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     dispatched_p50: float | None
     dispatched_p99: float | None
     dispatched_max: float | None
+    recorded_p50: float | None
+    recorded_max: float | None
     gap_max: float | None
 
     @classmethod
@@ -48,11 +50,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         rounds = list(rounds)
         detected = [each.detected_s for each in rounds if each.detected_s is not None]
         dispatched = [each.dispatched_s for each in rounds]
+        recorded = [each.recorded_s for each in rounds if each.recorded_s is not None]
         return cls(
             detected_p50=quantile(detected, 50) if detected else None,
             dispatched_p50=quantile(dispatched, 50) if dispatched else None,
             dispatched_p99=quantile(dispatched, 99) if dispatched else None,
             dispatched_max=max(dispatched, default=None),
+            recorded_p50=quantile(recorded, 50) if recorded else None,
+            recorded_max=max(recorded, default=None),
             gap_max=max((each.gap_s for each in rounds), default=None),
         )
 

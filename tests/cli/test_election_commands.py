@@ -117,6 +117,9 @@ def test_the_plot_is_whole_and_has_a_dot_for_every_round() -> None:
     root = ET.fromstring(election_plot.draw([a_case(None, *rounds), a_case()]))  # noqa: S314 - our own
     names = [element.tag.rpartition("}")[2] for element in root.iter()]
     assert names.count("circle") == 20
+    # Detection, p50 and p99, each in a colour of its own, and the ticks.
+    strokes = [element.get("stroke") for element in root.iter() if element.get("stroke-width") == "2.5"]
+    assert len(strokes) == len(set(strokes)) == 3
     words = [element.text for element in root.iter() if element.text]
     assert "raft, 3" in words
     assert any(word.startswith("p50 0.39 s, 123 messages/s, 1 needless") for word in words)

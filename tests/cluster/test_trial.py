@@ -124,6 +124,7 @@ def a_round(algorithm: str, dispatched_s: float, detected_s: float | None) -> Ro
         dispatched_s=dispatched_s,
         gap_s=dispatched_s,
         started_on="c",
+        recorded_s=dispatched_s - 0.002,
     )
 
 
@@ -137,5 +138,6 @@ def test_the_report_pools_the_sizes_of_an_algorithm_and_keeps_every_round() -> N
     told = report([case(3, a_round("raft", 0.4, 0.3)), case(5, a_round("raft", 0.6, None), a_round("raft", 0.8, 0.5))])
     assert told["pooled"]["raft"]["dispatched_p50"] == 0.6
     assert told["pooled"]["raft"]["detected_p50"] == 0.3
+    assert told["pooled"]["raft"]["recorded_p50"] == pytest.approx(0.598)
     assert [len(each["rounds"]) for each in told["cases"]] == [1, 2]
     assert Figures.of([]).dispatched_max is None

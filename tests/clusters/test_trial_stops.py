@@ -30,6 +30,9 @@ async def test_a_leader_that_is_told_to_stop_hands_over_and_no_job_of_its_runs_t
         done = await running.end_leader(1, signal.SIGTERM)
         assert (done.how, done.successor != done.leader) == ("SIGTERM", True)
         assert done.epoch_after > done.epoch_before
+        # MongoDB, which no handler writes to, knows of the same start.
+        assert done.recorded_s is not None
+        assert 0 < done.recorded_s < done.dispatched_s + 1
         leader = next(node for node in running.cluster.nodes if node.plan.id == done.leader)
         assert await leader.wait() == os.EX_OK
         await running.load.stop()
