@@ -161,10 +161,20 @@ def _among(names: Sequence[str]) -> Cuts:
         yield from ((one, other), (other, one))
 
 
-def _chain(names: Sequence[str]) -> Cuts:
-    """Each hears its neighbours alone."""
-    for place, name in enumerate(names):
-        yield from _apart([name], names[place + 2 :])
+def _row(groups: Sequence[Sequence[str]]) -> Cuts:
+    """Each group hears itself and its neighbours alone."""
+    for place, group in enumerate(groups):
+        yield from _apart(group, list(itertools.chain(*groups[place + 2 :])))
+
+
+def _line(names: Sequence[str]) -> list[Sequence[str]]:
+    return [[name] for name in names]
+
+
+def _chain(names: Sequence[str]) -> list[Sequence[str]]:
+    """A row whose middle hears a majority: in a line of more than five nobody does, and no Raft can have a leader."""
+    third = len(names) // 3
+    return _line(names) if len(names) <= 5 else [names[:third], names[third:-third], names[-third:]]
 
 
 # What is cut, given the leader and the others: the shapes of the partial ones are those of the literature on elections
@@ -177,7 +187,8 @@ PARTITIONS: Final[Mapping[str, Callable[[str, list[str]], Cuts]]] = {
     "leader cannot hear": lambda leader, others: [(other, leader) for other in others],
     "partial: quorum loss": lambda leader, others: _among([leader, *others[1:]]),
     "partial: constrained election": lambda leader, others: [*_apart([leader], others), *_among(others[1:])],
-    "partial: chained": lambda leader, others: _chain([leader, *others]),
+    "partial: chained": lambda leader, others: _row(_chain([leader, *others])),
+    "without a majority: in a line": lambda leader, others: _row(_line([leader, *others])),
     "leader without Redis": lambda leader, _: [(leader, REDIS)],
     "leader without MongoDB": lambda leader, _: [(leader, MONGO)],
     "leader without either store": lambda leader, _: [(leader, REDIS), (leader, MONGO)],
@@ -204,8 +215,9 @@ def network_scenes(cluster: NetworkCluster) -> Iterator[Scene]:
         return fault
 
     for name, cuts in PARTITIONS.items():
-        # Of three, the leader's minority is the leader alone.
-        if name != "leader with a minority" or len(cluster.nodes) > 3:
+        # Of three, the leader's minority is the leader alone; of five, the middle of a line is one of a majority.
+        least = {"leader with a minority": 5, "without a majority: in a line": 7}
+        if len(cluster.nodes) >= least.get(name, 3):
             incomplete = "partial" in name or "cannot" in name
             yield Scene(name, cutting(cuts), LONG_S if incomplete and len(cluster.nodes) > 3 else HOLD_S)
 
