@@ -46,6 +46,10 @@ class Election:
         """What the witness saw."""
         self.shell.tell(Witnessed(moved))
 
+    def recorded(self, term: int) -> None:
+        """In which term the office was last taken, by its document (0: never); told at each look, by the witness. Only
+        Raft needs it: a term outlives there the disks of a majority."""
+
     async def open(self) -> None:
         """Listen and begin to ask the peers. OSError when the port cannot be had, ElectionFault when what was kept on
         disk cannot be relied on."""

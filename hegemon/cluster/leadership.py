@@ -109,6 +109,7 @@ class Leadership:
             looked=self.election.witnessed,
             fit=self.shell.fit,
             registered=self.membership.registered,
+            recorded=self.election.recorded,
             emit=emit,
         )
         self.office = self._make_office(url)

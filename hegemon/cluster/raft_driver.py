@@ -1,8 +1,8 @@
 """The thread that Raft runs in, so that a busy event loop does not cost a leadership.
 
-Everything of Raft happens on this one thread. What comes in (`received`, `abdicate`, `set_fit`) may be called from any
-thread and only queues; what goes out (``send``, ``observed``, ``failed``) is *called on the driver's thread* and must
-neither block nor raise: to reach an event loop give `on_loop(loop, function)`.
+Everything of Raft happens on this one thread. What comes in (`received`, `abdicate`, `set_fit`, `set_recorded`) may be
+called from any thread and only queues; what goes out (``send``, ``observed``, ``failed``) is *called on the driver's
+thread* and must neither block nor raise: to reach an event loop give `on_loop(loop, function)`.
 
     frames ──received──> queue (bounded, the oldest go) ──tick──> RaftVoter | RaftOnlooker ──send──> transport
                                                             └──observed──> RaftElector, through the shell
@@ -157,6 +157,13 @@ class RaftDriver:
     def set_fit(self, fit: bool) -> None:
         """Say whether this node reaches both stores, at every change (what the elector hears as `Fitness`)."""
         self._order(lambda _: self._core.set_fit(fit))
+
+    def set_recorded(self, term: int) -> None:
+        """Say in which term the office was last taken, by its document (0: never), at each look: a voter without a past
+        takes no part before. One with a past is spared it."""
+        core = self._core
+        if isinstance(core, RaftVoter) and core.blank:
+            self._order(lambda _: core.set_recorded(term))
 
     @property
     def dropped(self) -> Mapping[str, int]:

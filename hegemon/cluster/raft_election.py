@@ -90,6 +90,10 @@ class RaftElection(PeerElection):
         if self._driver is not None:
             self._driver.set_fit(fit)
 
+    def recorded(self, term: int) -> None:
+        if self._driver is not None:
+            self._driver.set_recorded(term)
+
     def _fail(self, error: Exception) -> None:
         self.failed = error
         self._broken.set()

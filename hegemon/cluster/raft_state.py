@@ -6,7 +6,7 @@ synced, renamed over the old one, and the directory is synced; what cannot be re
 
 | the file | what it means |
 |---|---|
-| is absent | the voter is *blank*: it starts for the first time, or lost its disk and may have voted. It votes for nobody until that can do no harm (`hegemon.cluster.raft_voter`) |
+| is absent | the voter is *blank*: it starts for the first time, or lost its disk and may have voted. It votes for nobody until that can do no harm, and never in a term up to the one that the office's document has (`hegemon.cluster.raft_voter`) |
 | is of another cluster or node | somebody mixed directories up: refused |
 | is damaged | a vote may be lost: refused. Deleting the file says "this disk is lost", and the voter is blank |
 """  # noqa: E501 - a table row

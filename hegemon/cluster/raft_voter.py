@@ -4,7 +4,7 @@ States of the driver's own, beside PySyncObj's follower, candidate and leader:
 
 | state | begins | meanwhile | ends |
 |---|---|---|---|
-| blank | no state on disk | follows and learns terms; gives no vote, no pre-vote, does not stand | every other voter heard, or a majority blank like it (a first start), or ``timeout_s`` after the start; then it votes in later terms only |
+| blank | no state on disk | follows and learns terms; gives no vote, no pre-vote, does not stand | told the term that the office's document records, and besides: every other voter heard, or a majority blank like it (a first start), or ``timeout_s`` after the start; then it goes on above all these terms |
 | asking | the election deadline passed | asks all voters for pre-votes, again and again; its term stands still | a majority (itself counted) would vote: stands. A leader is heard, or a vote given: follows |
 | handing over | abdication of a leader | keeps leading, asks the best successor to stand | another term; after ``2 * heartbeat_s`` it just steps down |
 | paused | abdication | votes, follows, never stands | its time is over |
@@ -17,6 +17,7 @@ What is trusted, until when:
 | a pre-vote given to us | the shortest election timeout, in the same term |
 | that we lead | a later term is heard of, or a majority has not answered for ``silence_s``. The stores trust the epoch alone |
 | a peer's fitness | its next frame |
+| the term that the office's document records | the end of blankness, before which it is told anew; who kept its disk does not ask for it |
 
 | failure | effect |
 |---|---|
@@ -27,6 +28,7 @@ What is trusted, until when:
 | the disk refuses the term or the vote | nothing leaves this node until it is saved: to the others it is silent |
 | killed between saving and sending | a vote that nobody counts |
 | disk lost | blank, see above |
+| MongoDB away from a blank voter | it stays blank; nobody else without MongoDB takes the office either |
 | stopped and continued | deadlines have passed, so it asks first; a leader finds its majority silent and stands down |
 """  # noqa: E501 - table rows
 
@@ -109,6 +111,7 @@ class RaftVoter:
         self._handing_until: float | None = None
         self._handing_next = 0.0
         self._asked_to_stand = False
+        self._recorded: int | None = None
         self._library = Library(
             me.id,
             list(self._peers),
@@ -192,13 +195,13 @@ class RaftVoter:
             case PreVoteReply(proposed, granted):
                 if granted and self._asking and proposed == term + 1:
                     self._grants[peer.id] = self._now
-            case RequestVote(asked) if self._out.durable.blank or asked <= self._out.durable.floor:
+            case RequestVote(asked) if self.blank or asked <= self._out.durable.floor:
                 self._out.drop("blank")  # we may have voted in it, before our disk was lost
             case Vote(given) if given != term or peer.id in self._ballots:
                 self._out.drop("vote")
             case NextIndex() if frame.term != term:
                 self._out.drop("answer")  # it names no term, and may answer an earlier leadership of ours
-            case TimeoutNow() if self._resting() or self._out.durable.blank:
+            case TimeoutNow() if self._resting() or self.blank:
                 self._out.drop("handed")
             case AppendEntries(sent) | RequestVote(sent) if sent < term:
                 self._post(peer, self._keepalive())  # it is behind, and learns the term from this
@@ -218,7 +221,7 @@ class RaftVoter:
     def _would_vote(self, peer: KnownPeer, proposed: int) -> bool:
         """Thesis 9.6, and 4.2.3 for the time since a leader was heard. Logs are alike in every new term. A leader that
         asks has given up leading, so that its own last heartbeat is no reason to refuse it."""
-        if self._out.durable.blank or proposed <= max(self._library.term, self._out.durable.floor):
+        if self.blank or proposed <= max(self._library.term, self._out.durable.floor):
             return False
         if self._library.state == raft_library.LEADER:
             return False
@@ -275,7 +278,7 @@ class RaftVoter:
         fresh = self._now - self._periods.timeout_s[0]
         votes = 1 + sum(at > fresh for at in self._grants.values())
         due = self._now >= self._deadline
-        if self._resting() or self._out.durable.blank:
+        if self._resting() or self.blank:
             if due:
                 self._asking = False
                 self._deadline = self._now + self._periods.timeout_s[0]
@@ -304,14 +307,17 @@ class RaftVoter:
     def _admit(self) -> None:
         """End blankness once a second vote in a term can do no harm. Whoever we may have voted for before has entered
         that term, so when all are heard we know it; when a majority begins anew, no vote of theirs counts any more.
-        After ``timeout_s`` no count of votes from before can still be going on, and the epoch tells two leaders apart.
+        After ``timeout_s`` no count of votes from before can still be going on. Who won by such a vote and is away now
+        has left its term with the office, which outlives all disks, or never took it.
         """
-        if not self._out.durable.blank:
+        if not self.blank or self._recorded is None:
             return
         heard = [peer for peer in self._peers.values() if peer.heard > -math.inf]
         blank = 1 + sum(peer.blank for peer in heard)
         late = self._now - self._started >= self._timing.timeout_s
         if len(heard) == len(self._peers) or blank >= self._majority or late:
+            if self._recorded > self._library.term:
+                self._library.adopt(self._recorded, self._me.id)
             self._out.admit(self._library.term)
 
     def _keep_alive(self) -> None:
@@ -338,6 +344,15 @@ class RaftVoter:
     def set_fit(self, fit: bool) -> None:
         """Whether this node reaches both stores; the peers hear it with the next frame."""
         self._out.fit = fit
+
+    @property
+    def blank(self) -> bool:
+        """Whether it has no past, and takes no part yet."""
+        return self._out.durable.blank
+
+    def set_recorded(self, term: int) -> None:
+        """The office was last taken in this term, by its document; 0 if it never was. A blank voter waits for it."""
+        self._recorded = max(self._recorded or 0, term)
 
     def _hand_over(self) -> None:
         if self._handing_until is None:

@@ -62,7 +62,8 @@ class Witness:
     """One node's eyes on the stores. `index` and `offices` must have connections of their own that confirm nothing.
 
     `looked(moved)` gets the NODE_IDs whose beats moved (the holder: whose office counter moved), `fit(reached)` each
-    change of fitness, `registered(nodes)` the registry after each full look.
+    change of fitness, `registered(nodes)` the registry after each full look, `recorded(term)` in which term the office
+    was last taken, after each look at its document.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Witness:
         looked: Callable[[frozenset[str]], None],
         fit: Callable[[bool], None],
         registered: Callable[[list[Registered]], None],
+        recorded: Callable[[int], None] = lambda term: None,
         emit: Emit = unheard,
     ) -> None:
         self._node = node
@@ -88,6 +90,7 @@ class Witness:
         self._looked = looked
         self._tell_fit = fit
         self._registered = registered
+        self._recorded = recorded
         self._emit = emit
         # When each store that is lost was last heard.
         self._lost: dict[str, float] = {}
@@ -189,6 +192,7 @@ class Witness:
                 async with asyncio.timeout(REACH_S):
                     self.office = await self._offices.read()
                 self._truth_seen_s = time.monotonic()
+                self._recorded(self.office.term)
             except (QueueError, TimeoutError):
                 pass
             except Exception:  # as above

@@ -37,8 +37,8 @@ What holds for every elector, and is checked by one contract suite:
   alive. A leader that stays unfit for `Timing.unfit_s` stands down if a fit member is alive, and stays otherwise.
 - A member that is silent but whose `Witnessed` is fresh is alive: it is cut off from us, and is not succeeded.
 - What comes from peers is authenticated but not trusted: a payload that cannot be read, or comes from nobody known,
-  is dropped without an effect. Terms are this algorithm's own, and may begin anew when all disks are lost; only the
-  office's epoch never falls.
+  is dropped without an effect. Terms are this algorithm's own, and may begin anew with the processes (Raft's go on
+  above the one that the office has recorded, also when all disks are lost); only the office's epoch never falls.
 
 Trusted until when: a leader's belief until ``Lost``; a follower's ``View.leader`` for display and for redirecting
 callers only, never for a decision that writes.

@@ -104,6 +104,8 @@ class RaftNetwork:
         self.machines = {name: Machine(name, Disk(forgets_votes=forgets_votes)) for name in names}
         self.cuts: set[tuple[str, str]] = set()
         self.leaders: dict[int, str] = {}
+        # The term that the office's document has, and which all are told; None while MongoDB is away.
+        self.recorded: int | None = 0
         self.won: list[tuple[float, str, int]] = []
         self.sent: list[tuple[float, str, str]] = []
         self.filter: Callable[[str, str, bytes], bool] = lambda source, to, payload: True
@@ -140,7 +142,18 @@ class RaftNetwork:
             prevote=self.prevote,
         )
         self._carry_out(machine, machine.elector.start(self.now))
+        self._tell_recorded(machine)
         self._tick(machine)
+
+    def record(self, term: int) -> None:
+        """MongoDB is there, and its document has this term."""
+        self.recorded = term
+        for machine in self.machines.values():
+            self._tell_recorded(machine)
+
+    def _tell_recorded(self, machine: Machine) -> None:
+        if machine.driver is not None and self.recorded is not None:
+            machine.driver.set_recorded(self.recorded)
 
     def crash(self, name: str) -> None:
         machine = self.machines[name]
@@ -213,6 +226,8 @@ class RaftNetwork:
                 case Won(term):
                     machine.leads = term
                     self.won.append((self.now, machine.id, term))
+                    if self.recorded is not None:
+                        self.record(term)
                 case Lost():
                     machine.leads = None
                 case Abdicate(reason, pause_s) if machine.driver is not None:

@@ -88,6 +88,7 @@ class Candidate:
     serving: bool = False
     looked: list[frozenset[str]] = field(default_factory=list)
     fit: list[bool] = field(default_factory=list)
+    recorded: list[int] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -96,6 +97,7 @@ async def candidate(
 ) -> AsyncIterator[Candidate]:
     shell = ElectionShell(elector or Solo(name), lambda: 0)
     made_fit: list[bool] = []
+    made_recorded: list[int] = []
     made_looked: list[frozenset[str]] = []
     redis = Redis(index.url, index.cluster_id, timeout=TIMEOUT)
     watch = Redis(index.url, index.cluster_id, timeout=TIMEOUT, confirm=False)
@@ -126,6 +128,7 @@ async def candidate(
         looked=made_looked.append,
         fit=made_fit.append,
         registered=lambda nodes: None,
+        recorded=made_recorded.append,
     )
     keeper = OfficeKeeper(
         shell=shell,
@@ -149,7 +152,8 @@ async def candidate(
             group.create_task(witness.run())
             group.create_task(keeper.run())
 
-    made = Candidate(name, keeper, shell, witness, asyncio.create_task(live()), looked=made_looked, fit=made_fit)
+    work = asyncio.create_task(live())
+    made = Candidate(name, keeper, shell, witness, work, looked=made_looked, fit=made_fit, recorded=made_recorded)
     try:
         yield made
     finally:
@@ -303,6 +307,14 @@ async def test_a_bystander_sees_the_holders_counter_move_and_its_own_stores_answ
         first.task.cancel()
         await wait_until(lambda: second.witness.still_s() > 1.5 * TAKEOVER_S)
         assert second.fit == []
+
+
+async def test_a_bystander_is_told_in_which_term_the_office_was_taken_at_each_look(index: Index, jobs: Jobs) -> None:
+    async with candidate(index, jobs, "n2", elector=Told("n2")) as bystander:
+        await wait_until(lambda: set(bystander.recorded) == {0})
+        async with candidate(index, jobs, "n1", elector=Told("n1", 5), by_majority=True) as taker:
+            await wait_until(lambda: taker.keeper.held is not None)
+            await wait_until(lambda: bystander.recorded[-2:] == [5, 5])
 
 
 async def test_a_pause_of_the_bystander_is_not_taken_for_the_holders(index: Index, jobs: Jobs) -> None:

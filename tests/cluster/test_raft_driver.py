@@ -65,6 +65,7 @@ class LiveNode:
             send=on_loop(loop, self.transport.send),
             observed=on_loop(loop, self.shell.tell),
         )
+        self.driver.set_recorded(0)
         await self.transport.start()
         self._port = self.transport.port
         self._task = asyncio.create_task(self.shell.run())
@@ -193,6 +194,7 @@ def lone(*, send: Callable[[str, bytes], None] = lambda to, payload: None, **mor
     driver = RaftDriver(
         Member("n1"), voters=["n1"], timing=Timing(), storage=Disk(), send=send, observed=seen.append, **more
     )
+    driver.set_recorded(0)
     return driver, seen
 
 

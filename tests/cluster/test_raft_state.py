@@ -185,6 +185,7 @@ def test_a_vote_costs_one_write(tmp_path: Path) -> None:
 def test_a_node_without_a_past_gives_no_vote_before_it_knows_the_terms_of_all_others() -> None:
     disk, sent = Disk(), list[tuple[str, bytes]]()
     node = voter(disk, sent)
+    node.set_recorded(0)
     node.receive("n2", request(5), clock())
     node.tick(clock())
     assert votes(sent) == []

@@ -67,6 +67,7 @@ async def opened(*elections: RaftElection) -> AsyncIterator[None]:
     try:
         for each in elections:
             await each.open()
+            each.recorded(0)
             tasks.append(asyncio.create_task(each.shell.run()))
         yield
     finally:

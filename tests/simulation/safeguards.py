@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from hegemon.cluster.raft_election import RaftElection
 from hegemon.cluster.raft_library import CANDIDATE, LEADER, Library
 from hegemon.cluster.raft_state import Durable
 from hegemon.cluster.raft_voter import RaftVoter
@@ -66,6 +67,16 @@ def no_vote_persistence(world: World) -> None:
     world.patches.append((Disk, "load", forgetful))
 
 
+def no_recorded_term(world: World) -> None:
+    """A voter without a past is told that the office was never taken."""
+
+    def never(election: RaftElection, _: int) -> None:
+        if election._driver is not None:
+            election._driver.set_recorded(0)
+
+    world.patches.append((RaftElection, "recorded", never))
+
+
 def no_stickiness(world: World) -> None:
     """A healthy leader is deposed by whoever would rather lead: in Gossip its better, in Raft one that comes back and
     does not ask first (no pre-vote)."""
@@ -121,6 +132,7 @@ OFF: Final[dict[str, Callable[[World], None]]] = {
     "lease": no_lease,
     "votes": no_votes,
     "vote-persistence": no_vote_persistence,
+    "recorded-term": no_recorded_term,
     "quorum": no_quorum,
     "stickiness": no_stickiness,
     "refutation": no_refutation,

@@ -75,6 +75,8 @@ SCENES: Final = {
     "returns": _scene(scenes.returns, 4.0, {"ELECTION_BULLY_PREEMPT": "false"}),
     "one_link": _scene(scenes.one_link, 15.0),
     "suspected": _scene(scenes.suspected, 12.0),
+    "most_disks_lost": _scene(scenes.most_disks_lost, 2.0),
+    "votes_lost": _scene(scenes.votes_lost, 2.0),
     **{
         shape: _scene(scenes.cut(shape), 60.0)
         for shape in ("one_way_out", "one_way_in", "quorum_loss", "constrained_election", "chained")
@@ -82,7 +84,7 @@ SCENES: Final = {
 }
 ALL: Final = SCENARIOS | SCENES
 # What only Raft has: voters that die of their votes, and disks to lose.
-RAFT_ALONE: Final = frozenset({"disks", "elections"})
+RAFT_ALONE: Final = frozenset({"disks", "elections", "most_disks_lost", "votes_lost"})
 ELECTED: Final = ("bully", "gossip", "raft")
 SIZES: Final = (3, 5, 9)
 

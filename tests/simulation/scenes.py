@@ -158,6 +158,86 @@ def cut(shape: str) -> Scene:
     return scene
 
 
+# -- disks that are lost -----------------------------------------------------------------------------------------------
+
+
+def _office_term(world: World) -> int:
+    return int(world.mongo.committed["cluster"]["office"]["term"])
+
+
+async def _led_above(world: World, before: int, patience_s: float = 20.0) -> float:
+    """Wait for a leader in office, whose term must be above `before`; the seconds that it took."""
+    began = world.now_s
+    while not world.active():
+        await asyncio.sleep(STEP_S)
+        if world.now_s - began > patience_s:
+            world.judge.violated("unconverged", f"nobody leads {patience_s} s after the disks were lost")
+            return math.inf
+    if (after := _office_term(world)) <= before:
+        world.judge.violated("term_fell", f"the office was taken in term {after}, after it was in {before}")
+    return round(world.now_s - began, 3)
+
+
+async def _without_disks(world: World, rng: random.Random, names: Sequence[str]) -> None:
+    """These have been killed, and come back one by one."""
+    world.judge.say("FAULT", f"the disks of {names} are lost")
+    for name in names:
+        world.hosts[name].lose_disk()
+    world.judge.forget_terms(names, all_of_them=False)
+    for name in rng.sample(names, len(names)):
+        await asyncio.sleep(rng.uniform(0.0, 0.2))
+        world.hosts[name].start()
+
+
+async def most_disks_lost(world: World, rng: random.Random, seconds: float) -> Figures:
+    """Terms have risen; all nodes are killed, and a majority of their disks, or all but one, are lost. Those without
+    come back, and lead before anybody does who knows of a term."""
+    for _ in range(rng.randint(1, 3)):
+        leader = await _leader(world, rng)
+        await leader.crash()
+        while not set(world.active()) - {leader.name}:
+            await asyncio.sleep(STEP_S)
+        leader.start()
+    await _leader(world, rng)
+    before = _office_term(world)
+    kept = rng.sample(world.names, rng.randint(1, (len(world.names) - 1) // 2))
+    for host in world.hosts.values():
+        await host.crash()
+    await _without_disks(world, rng, [name for name in world.names if name not in kept])
+    led_s = await _led_above(world, before)
+    for name in kept:
+        await asyncio.sleep(rng.uniform(0.0, seconds))
+        world.hosts[name].start()
+    await asyncio.sleep(seconds)
+    return {"led_s": led_s}
+
+
+async def votes_lost(world: World, rng: random.Random, seconds: float) -> Figures:
+    """A minority is cut off while the others elect a leader. It is killed and stays away; whoever voted for it loses
+    its disk. Those who come back and the minority, who know nothing of its term, are a majority without it; but no
+    majority is blank, and nobody hears all, so that ELECTION_TIMEOUT has to pass."""
+    leader = await _leader(world, rng)
+    before = world.judge.counts["offices"]
+    few = rng.sample([name for name in world.names if name != leader.name], (len(world.names) - 1) // 2)
+    rest = [name for name in world.names if name not in few]
+    world.network.cut(pairs := _apart(few, rest))
+    await leader.crash()
+    await asyncio.sleep(rng.uniform(0.05, 0.3))
+    leader.start()
+    while not world.active() or world.judge.counts["offices"] == before:
+        await asyncio.sleep(STEP_S)
+    term, away = _office_term(world), world.active()[0]
+    for name in rest:
+        await world.hosts[name].crash()
+    world.network.mend(pairs)
+    await _without_disks(world, rng, [name for name in rest if name != away])
+    led_s = await _led_above(world, term)
+    await asyncio.sleep(rng.uniform(0.0, seconds))
+    world.hosts[away].start()
+    await asyncio.sleep(seconds)
+    return {"led_s": led_s}
+
+
 # -- what changes nothing ----------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ SAFEGUARDS = [
     ("lease", "solo", "pauses", 1, {"started_late"}),
     ("quorum", "raft", "elections", 1, {"two_leaders"}),
     ("vote-persistence", "raft", "disks", 3, {"two_leaders", "term_fell"}),
+    ("recorded-term", "raft", "most_disks_lost", 1, {"term_fell"}),
+    ("recorded-term", "raft", "votes_lost", 1, {"two_leaders"}),
     ("stickiness", "raft", "returns", 1, {"needless"}),
     ("stickiness", "gossip", "returns", 1, {"needless"}),
     ("refutation", "gossip", "suspected", 1, {"unrefuted"}),

@@ -40,6 +40,17 @@ def test_far_apart_or_lossy_nothing_is_lost_or_run_twice(algorithm: str) -> None
     assert min(report.counts["completed"] for report in reports) > 20
 
 
+@pytest.mark.parametrize("scene", ["most_disks_lost", "votes_lost"])
+def test_whoever_lost_its_disk_goes_on_above_the_term_of_the_office_though_nobody_tells_it(scene: str) -> None:
+    """The judge's kinds are `two_leaders` and `term_fell`."""
+    for nodes, seeds in ((3, 2), (5, 1)):
+        reports = simulated("--algorithm", "raft", "--nodes", nodes, "--scenario", scene, "--seeds", seeds, "--live")
+        assert not told(reports), told(reports)
+        assert all(report.figures["led_s"] < 6.0 for report in reports)
+        # Where not all are heard, and no majority is blank, ELECTION_TIMEOUT has to pass.
+        assert scene != "votes_lost" or all(report.figures["led_s"] > 3.0 for report in reports)
+
+
 @pytest.mark.parametrize(
     ("scenes", "seconds"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.scenarios import Report
+from tests.simulation.scenarios import SIZES, Report
 from tests.soak.conftest import Say
 from tests.soak.simulated import HEADING, Case, case_of, kept, row, run_all, shared_out
 
@@ -77,6 +77,14 @@ def test_a_leader_without_peers_stands_down_in_raft_and_stays_elsewhere(algorith
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_who_returns_deposes_nobody(algorithm: str, say: Say, seed: int) -> None:
     assert worst(runs(Case(algorithm, "returns"), range(seed, seed + SEEDS), say), "changes") == 0
+
+
+@pytest.mark.parametrize(("nodes", "scene"), [*product(SIZES, ("most_disks_lost", "votes_lost"))])
+def test_no_term_of_an_office_comes_again_though_most_disks_are_lost(
+    nodes: int, scene: str, say: Say, seed: int
+) -> None:
+    reports = runs(Case("raft", scene, nodes), range(seed, seed + SEEDS), say)
+    assert worst(reports, "led_s") <= 6.0
 
 
 @pytest.mark.parametrize(("algorithm", "shape"), [*product(ALGORITHMS, SHAPES)])
