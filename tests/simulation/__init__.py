@@ -8,7 +8,7 @@ Each safeguard can be switched off by itself (`--without`, `safeguards`), and mu
 | a write counts with the majority | majority | missing, two_holders, epoch_fell, undone | |
 | a server is known by its run id | run_id | started_after, stale_write, started_twice | |
 | a worker's lease | lease | started_late | tests/worker |
-| term and vote outlive a voter | vote-persistence | term_fell, two_leaders | test_raft_elections.py in tests/cluster |
+| term and vote outlive a voter | vote-persistence | two_leaders | test_raft_elections.py in tests/cluster |
 | the office's term outlives all disks | recorded-term | term_fell, two_leaders | test_raft_blank.py in tests/cluster |
 | the vote alone outlives it | votes | two_leaders | ibidem: a faster ground, where it shows within 30 seeds |
 | a majority's votes and answers | quorum | two_leaders | |

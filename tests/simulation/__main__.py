@@ -39,7 +39,9 @@ def main() -> int:
     parser.add_argument("--live", action="store_true", help="also judge that all jobs end and one leader is found")
     parser.add_argument("--long", action="store_true", help="for longer, with outages of up to 30 s")
     parser.add_argument("--without", choices=[*OFF], help="a safeguard to switch off")
-    parser.add_argument("--until-found", action="store_true", help="stop at the first violation")
+    parser.add_argument(
+        "--until-found", nargs="*", metavar="KIND", help="stop at the first violation, or of these kinds"
+    )
     parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
     failed = False
@@ -55,7 +57,7 @@ def main() -> int:
                 live=told.live,
                 long=told.long,
                 seconds=told.seconds,
-                prepare=OFF[told.without] if told.without else None,
+                without=told.without,
             )
             failed |= bool(report.violations)
             if told.json:
@@ -70,7 +72,8 @@ def main() -> int:
                         f"  {dict(sorted(Counter(report.counts).items()))}" if told.trace else "",
                     ]
                 )
-            if failed and told.until_found:
+            sought = report.kinds & set(told.until_found or report.kinds)
+            if sought and told.until_found is not None:
                 return 1
     return int(failed)
 

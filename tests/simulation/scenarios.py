@@ -14,6 +14,7 @@ from hegemon.cluster.algorithm_guide import advice
 from tests.simulation import faults, scenes
 from tests.simulation.judge import Violation
 from tests.simulation.loop import Stuck
+from tests.simulation.safeguards import OFF
 from tests.simulation.scenes import Scene
 from tests.simulation.world import World
 
@@ -141,19 +142,19 @@ def simulate(
     live: bool = False,
     long: bool = False,
     seconds: float | None = None,
-    prepare: Callable[[World], None] | None = None,
+    without: str | None = None,
 ) -> Report:
     """Run one scenario under one seed. `live` also waits until all jobs have ended, and judges that and the
     convergence; `long` is several times as long, with outages of up to 30 s; `seconds` are instead of the scenario's
-    own. `prepare` may switch a safeguard off."""
+    own. `without` is one of `safeguards.OFF`, which is switched off."""
     gc.freeze()  # what is here now stays: only what this run leaves is to be looked through
     scenario = _timed(ALL[name], long, seconds)
     world = World(seed, algorithm=algorithm, nodes=nodes, pace_s=scenario.jobs_s, longest_s=30.0 if long else 3.5)
     world.judge.tracing = trace
     # Far apart, each has the settings that `hegemon election guide` recommends for it.
     world.extra = advice(algorithm, nodes).wan if name.startswith("wan_") else scenario.settings
-    if prepare is not None:
-        prepare(world)
+    if without is not None:
+        OFF[without](world)
     found: list[float | None] = [None]
     figures: dict[str, float] = {}
 
@@ -195,9 +196,16 @@ def simulate(
         round(world.now_s, 3),
         found[0],
         figures,
-        (" --live" if live else "") + (" --long" if long else "") + (f" --seconds {seconds}" if seconds else ""),
+        _options(live=live, long=long, seconds=seconds, without=without),
         judge.lines,
     )
+
+
+def _options(*, live: bool, long: bool, seconds: float | None, without: str | None) -> str:
+    """What else than scenario, algorithm, nodes and seed a run is decided by, as it is written on the command line."""
+    said = (" --live" if live else "") + (" --long" if long else "")
+    said += "" if seconds is None else f" --seconds {seconds}"
+    return said if without is None else f"{said} --without {without}"
 
 
 def _timed(scenario: Scenario, long: bool, seconds: float | None) -> Scenario:
