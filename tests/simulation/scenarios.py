@@ -70,6 +70,7 @@ def _scene(
 SCENES: Final = {
     "wan_loss": _scene(scenes.far(loss=0.2), 600.0, patience_s=30.0),
     "wan_delay": _scene(scenes.far(delay_s=0.3), 600.0, patience_s=30.0),
+    "quiet": _scene(scenes.quiet, 600.0),
     "store_lost": _scene(scenes.store_lost, 6.0),
     "follower_away": _scene(scenes.follower_away, 20.0),
     "leader_alone": _scene(scenes.leader_alone, 6.0),

@@ -241,6 +241,17 @@ async def votes_lost(world: World, rng: random.Random, seconds: float) -> Figure
 # -- what changes nothing ----------------------------------------------------------------------------------------------
 
 
+async def quiet(world: World, rng: random.Random, seconds: float) -> Figures:
+    """Nothing happens but work."""
+    await _leader(world, rng)
+    before = world.judge.counts["offices"]
+    sights = await look(world, seconds, 0.1)
+    changes = world.judge.counts["offices"] - before
+    if changes:
+        world.judge.violated("needless", f"{changes} changes of the office in calm")
+    return {"changes": changes, "gap_s": gap_s(sights)}
+
+
 async def returns(world: World, rng: random.Random, seconds: float) -> Figures:
     """The leader is killed, succeeded, and returns; then a node that does not lead is cut off and comes back. Whoever
     leads then is healthy, and stays (Bully: without ELECTION_BULLY_PREEMPT)."""

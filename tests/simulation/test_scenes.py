@@ -51,6 +51,15 @@ def test_whoever_lost_its_disk_goes_on_above_the_term_of_the_office_though_nobod
         assert scene != "votes_lost" or all(report.figures["led_s"] > 3.0 for report in reports)
 
 
+@ALGORITHMS
+def test_in_calm_the_office_stays_where_it_is_for_longer(algorithm: str) -> None:
+    """Ten minutes of it, and more nodes, are the soak's."""
+    reports = simulated("--algorithm", algorithm, "--scenario", "quiet", "--seconds", 20)
+    assert not told(reports), told(reports)
+    assert [report.figures["changes"] for report in reports] == [0]
+    assert reports[0].figures["gap_s"] <= 0.2
+
+
 @pytest.mark.parametrize(
     ("scenes", "seconds"),
     [

@@ -87,6 +87,12 @@ def test_no_term_of_an_office_comes_again_though_most_disks_are_lost(
     assert worst(reports, "led_s") <= 6.0
 
 
+@pytest.mark.parametrize(("algorithm", "nodes"), [*product(ALGORITHMS, SIZES)])
+def test_in_ten_minutes_of_calm_the_office_never_changes_hands(algorithm: str, nodes: int, say: Say, seed: int) -> None:
+    reports = runs(Case(algorithm, "quiet", nodes), range(seed, seed + max(SEEDS // 20, 1)), say, most=1)
+    assert worst(reports, "changes") == 0
+
+
 @pytest.mark.parametrize(("algorithm", "shape"), [*product(ALGORITHMS, SHAPES)])
 def test_one_way_and_partial_cuts_leave_a_leader_that_changes_rarely(
     algorithm: str, shape: str, say: Say, seed: int
