@@ -1,14 +1,9 @@
-"""Golden transcripts: what the nodes of a small cluster say to each other and come to, line by line.
-
-`REWRITE_TRANSCRIPTS=1 pytest ...` writes them anew; the difference is to be read like code.
-"""
+"""Golden transcripts: what the nodes of a small cluster say to each other and come to, line by line."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +12,6 @@ from hegemon.election.gossip import Gossip
 from hegemon.election.gossip_messages import Claim, Grant, HandOver, decode
 from hegemon.election.swim_messages import Ack, Fact, News, Ping, PingRequest, State, decode_facts
 from tests.election.swim_network import Network
-
-FOLDER = Path(__file__).parent / "transcripts"
 
 
 class Scribe:
@@ -128,14 +121,10 @@ PLAYS: dict[str, Callable[[Scribe], None]] = {
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_the_dialogue_is_as_it_is_written(play: str) -> None:
+def test_the_dialogue_is_as_it_is_written(play: str, transcript: Callable[[str, str], None]) -> None:
     scribe = Scribe()
     PLAYS[play](scribe)
-    text = "\n".join(scribe.lines) + "\n"
-    path = FOLDER / f"{play}.txt"
-    if os.environ.get("REWRITE_TRANSCRIPTS"):
-        path.write_text(text)
-    assert text == path.read_text()
+    transcript(play, "\n".join(scribe.lines) + "\n")
 
 
 def test_chance_comes_from_the_given_generator_alone() -> None:
