@@ -104,6 +104,20 @@ def test_a_cut_between_two_members_raises_no_suspicion_thanks_to_indirect_probes
     assert accusations_under_a_cut(1) > 0
 
 
+def accusations_without_datagrams(seed: int) -> int:
+    """How many are accused while every datagram is lost, as behind a firewall that lets streams through only."""
+    net = group(6, seed=seed, loss=0.0)
+    net.loss = 1.0
+    net.run(30.0)
+    return accusations(net)
+
+
+def test_members_that_lose_every_datagram_accuse_nobody_thanks_to_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert accusations_without_datagrams(1) == 0
+    monkeypatch.setattr(Prober, "timeout", lambda prober: prober._ask_helpers(prober._round))
+    assert accusations_without_datagrams(1) > 0
+
+
 def wrongly_suspected_deaths(seed: int) -> int:
     """A member is unreachable for two seconds, again and again: it is suspected, but it lives."""
     net = group(8, seed=seed, loss=0.0)

@@ -5,26 +5,45 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
-from hegemon.election.contract import Effect, Health, Member, Received, Send, Stream, Tick
+from hegemon.election.contract import Health, Member, Received, Send, Stream, Tick
 from hegemon.election.swim import Swim
 from hegemon.election.swim_awareness import Awareness
 from hegemon.election.swim_messages import Ack, Fact, Nack, News, Ping, PingRequest, SwimMessage, decode, encode
 from hegemon.election.swim_schedule import ProbeSchedule
-from tests.election.swim_groups import acquainted, said, until_probe
+from hegemon.election.swim_timing import SwimTiming
+from tests.election.swim_groups import QUIET, acquainted, said, until_probe
 
 
 def test_in_each_period_one_member_is_pinged_3_1() -> None:
     swim, now = acquainted(5)
-    pinged = []
-    for _ in range(6):
-        now, target, seq = until_probe(swim, now)
-        pinged.append(target)
-        swim.handle(Received(target, encode(Ack(seq))), now + 0.001)
-    assert now == pytest.approx(pinged and now)
-    assert len(pinged) == 6
+    pinged_at: list[float] = []
+    for _ in range(8):
+        now = swim.deadline() or now
+        for to, message in said(swim.handle(Tick(), now)):
+            if isinstance(message, Ping):
+                pinged_at.append(now)
+                swim.handle(Received(to, encode(Ack(message.seq))), now)
+    assert [after - before for before, after in pairwise(pinged_at)] == pytest.approx([1.0] * 7)
+
+
+def test_periods_need_not_coincide_so_that_each_member_begins_at_random_3_1() -> None:
+    begun = []
+    for seed in range(20):
+        swim = Swim(Member("me"), rng=random.Random(seed), timing=QUIET)
+        swim.start(5.0)
+        begun.append(swim.deadline() or 0.0)
+    assert min(begun) >= 5.0
+    assert max(begun) < 6.0
+    assert max(begun) - min(begun) > 0.5
+
+
+def test_the_timeout_of_a_ping_is_shorter_than_the_period_3_1() -> None:
+    with pytest.raises(ValueError, match="shorter than the probe interval"):
+        SwimTiming(probe_timeout_s=1.0)
 
 
 def test_the_answer_to_a_ping_is_an_ack_with_its_number_3_1() -> None:
@@ -46,6 +65,17 @@ def test_without_an_ack_in_time_k_members_are_asked_to_ping_and_a_stream_is_trie
     assert len(set(asked)) == 3
     assert target not in asked
     assert [e.to for e in effects if isinstance(e, Stream)] == [target]
+
+
+def test_who_is_asked_to_ping_is_drawn_anew_each_time_3_1() -> None:
+    swim, now = acquainted(10)
+    asked = set()
+    for _ in range(10):
+        now, target, seq = until_probe(swim, now)
+        now += 0.5
+        asked.add(frozenset(to for to, m in said(swim.handle(Tick(), now)) if isinstance(m, PingRequest)))
+        swim.handle(Received(target, encode(Ack(seq))), now)
+    assert len(asked) >= 5
 
 
 def test_a_helper_pings_the_target_and_passes_its_ack_on_3_1() -> None:
@@ -73,6 +103,20 @@ def test_at_the_end_of_the_period_a_member_without_any_ack_is_suspected_4_2() ->
     assert _health(swim, target) is Health.ALIVE
     until_probe(swim, now + 0.5)
     assert _health(swim, target) is Health.SUSPECT
+
+
+@pytest.mark.parametrize(("held", "probed"), [(Health.SUSPECT, True), (Health.DEAD, False), (Health.LEFT, False)])
+def test_a_suspect_is_probed_like_the_others_and_who_is_gone_no_more_4_2(held: Health, probed: bool) -> None:
+    swim, now = acquainted(6)
+    end = now + 20.0  # longer than the bound of 4.3, shorter than the time of a suspect
+    swim.handle(Received("n1", encode(News((Fact("n5", held, 0, by="n1"),)))), now)
+    pinged = set()
+    while now < end and _health(swim, "n5") is held:
+        now, target, seq = until_probe(swim, now)
+        pinged.add(target)
+        if target != "n5":
+            swim.handle(Received(target, encode(Ack(seq))), now)
+    assert pinged == {"n1", "n2", "n3", "n4"} | ({"n5"} if probed else set())
 
 
 def test_an_ack_of_another_number_or_member_proves_nothing() -> None:
@@ -151,6 +195,15 @@ def test_an_answered_probe_lowers_the_multiplier_and_a_failed_one_raises_it() ->
     assert swim.awareness.score == 0
 
 
+def test_an_answer_through_a_helper_lowers_the_multiplier_too() -> None:
+    swim, now = acquainted(5)
+    now, _, seq = until_probe(swim, now)
+    helper = next(to for to, m in said(swim.handle(Tick(), now + 0.5)) if isinstance(m, PingRequest))
+    swim.awareness.worse()
+    swim.handle(Received(helper, encode(Ack(seq))), now + 0.6)
+    assert swim.awareness.score == 0
+
+
 @pytest.mark.parametrize(("nacks", "score"), [(3, 1), (2, 2), (0, 2)])
 def test_a_helper_that_does_not_even_nack_is_a_sign_of_our_own_ill_health(nacks: int, score: int) -> None:
     swim, now = acquainted(6)
@@ -189,6 +242,7 @@ def test_the_multiplier_is_bounded_and_stretches_interval_and_timeout() -> None:
     now, _, _ = until_probe(swim, now)
     assert not [m for _, m in said(swim.handle(Tick(), now + 0.99)) if isinstance(m, PingRequest)]
     assert [m for _, m in said(swim.handle(Tick(), now + 1.01)) if isinstance(m, PingRequest)]
+    assert until_probe(swim, now + 1.01)[0] == pytest.approx(now + 2.0)
 
 
 def test_a_deadline_of_our_own_that_is_missed_raises_the_multiplier_and_judges_nobody() -> None:
@@ -217,9 +271,8 @@ def test_messages_come_back_as_they_were_and_garbage_as_nothing() -> None:
     assert fact.member() == Member("n1", Health.SUSPECT, 7, "a:1", -3, fit=False)
 
 
-def test_effects_of_a_probe_are_datagrams() -> None:
-    swim, now = acquainted(2)
-    deadline = swim.deadline()
-    assert deadline is not None
-    effects: list[Effect] = swim.handle(Tick(), max(deadline, now))
-    assert all(isinstance(effect, Send | Stream) for effect in effects)
+def test_a_probe_begins_with_one_datagram() -> None:
+    swim, now = acquainted(5)
+    [effect] = swim.handle(Tick(), swim.deadline() or now)
+    assert isinstance(effect, Send)
+    assert isinstance(decode(effect.payload), Ping)
