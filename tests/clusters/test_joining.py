@@ -3,13 +3,16 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from tests.clusters.cluster import Cluster, Peers, alive, name_of
+from hegemon.cluster.frames import DATAGRAM_FRAME_MAX, NOBODY, Keys, Kind, Sealer
+from tests.clusters.cluster import SECRET, Cluster, Peers, alive, name_of
 from tests.nodes import Gate, NodeProcess
 from tests.waiting import wait_until
 
@@ -73,6 +76,42 @@ async def test_nodes_find_each_other_by_one_peer_or_by_the_registry_alone(cluste
 
     await wait_until(forgotten, message="all to know that n4 has left")
     cluster.lawful()
+
+
+async def test_what_strangers_send_is_dropped_and_counted_in_the_metrics_by_why(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    host, port = node.environment["CLUSTER_HOST"], int(node.environment["CLUSTER_PORT"])
+    ours, theirs = (Keys.from_secrets(cluster.cluster_id, secret).sending for secret in (SECRET, "x" * 32))
+    sealed = Sealer(ours, os.urandom(16)).seal(Kind.HELLO, NOBODY, b"whoever it may be")
+    bad = {
+        "garbage": b"no frame",
+        "oversize": bytes(DATAGRAM_FRAME_MAX + 1),
+        "foreign_cluster": Sealer(theirs, os.urandom(16)).seal(Kind.HELLO, NOBODY, b""),
+        "forged": sealed[:-1] + bytes([sealed[-1] ^ 1]),
+    }
+    before = await dropped(node)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for frame in bad.values():
+            stranger.sendto(frame, (host, port))
+
+    async def counted() -> dict[str, float]:
+        after = await dropped(node)
+        more = {reason: after[reason] - before[reason] for reason in bad}
+        return more if all(more.values()) else {}
+
+    assert await wait_until(counted, message="each to be counted") == dict.fromkeys(bad, 1.0)
+    # What was carried, or asked, was not dropped.
+    others = {"replayed", "stale_boot", "unknown_peer", "queue_full", "send_failed"}
+    streams = {f"stream_{why}" for why in ("failed", "refused", "timeout", "idle")}
+    assert before.keys() == {*bad, *others, *streams}
+
+
+async def dropped(node: NodeProcess) -> dict[str, float]:
+    """Frames that it dropped so far, by why, as a scrape has them."""
+    text = (await node.api.get("/metrics")).raise_for_status().text
+    name = "hegemon_transport_frames_dropped_total"
+    samples = [sample for family in parsed(text) for sample in family.samples if sample.name == name]
+    return {sample.labels["reason"]: sample.value for sample in samples}
 
 
 async def test_a_second_node_with_the_leaders_name_is_refused_and_harms_nobody(cluster: Cluster) -> None:
