@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -13,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from hegemon.cluster.frames import DATAGRAM_FRAME_MAX, NOBODY, Keys, Kind, Sealer
 from tests.clusters.cluster import SECRET, Cluster, Peers, alive, name_of
-from tests.nodes import Gate, NodeProcess
-from tests.waiting import wait_until
+from tests.nodes import ROOT, Gate, NodeProcess
+from tests.waiting import output_of, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,6 +77,34 @@ async def test_nodes_find_each_other_by_one_peer_or_by_the_registry_alone(cluste
 
     await wait_until(forgotten, message="all to know that n4 has left")
     cluster.lawful()
+
+
+@pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq: apt-get install curl jq"
+)
+async def test_the_monitor_that_is_told_of_one_node_shows_what_each_says_of_the_election(cluster: Cluster) -> None:
+    leader = await cluster.settle()
+
+    async def rows() -> list[list[str]]:
+        return [
+            [
+                *(view["node_id"], view["role"], str(view["active"]).lower(), str(view["term"]), str(view["epoch"])),
+                *(view["leader_id"], cluster.named(name).url),
+            ]
+            for name, view in sorted((await cluster.views()).items())
+        ]
+
+    async def shown() -> list[str]:
+        """The first line, once the others are what the nodes say before and after: a busy one may answer too late."""
+        before = await rows()
+        code, said = await output_of(str(ROOT / "scripts" / "monitor.sh"), "-c", "1", cluster.named("n2").url)
+        assert code == 0, said
+        head, titles, *lines = [line.split() for line in said.decode().splitlines()]
+        assert titles == ["NODE", "ROLE", "ACTIVE", "TERM", "EPOCH", "LEADER", "URL"]
+        return head if len(before) == 3 and sorted(lines) == before == await rows() else []
+
+    head = await wait_until(shown, message="the monitor to show what all three say")
+    assert head[1:] == [name_of(leader), "leads", "in", "epoch", str(cluster.witnesses.epochs()[-1])]
 
 
 async def test_what_strangers_send_is_dropped_and_counted_in_the_metrics_by_why(cluster: Cluster) -> None:
