@@ -16,7 +16,8 @@ import structlog
 from hegemon.api.frontend import HttpFrontend
 from hegemon.api.tls import TlsError
 from hegemon.cli.exits import ExitCode
-from hegemon.cluster.node import Node, StartError
+from hegemon.cluster.node import Node
+from hegemon.cluster.node_ends import StartError
 from hegemon.cluster.settings import Settings, SettingsError, load
 
 _BUSY_GC = (50_000, 20, 100)

@@ -7,7 +7,6 @@ Stop: the API takes nothing new, workers finish or hand back, submissions reach 
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -15,21 +14,21 @@ from typing import Any, Final
 import structlog
 
 from hegemon.auth.errors import AuthSettingsError
-from hegemon.cluster.electors import ElectionBroken, ElectionFault
 from hegemon.cluster.figures import FigureKeeper
 from hegemon.cluster.frontend import Frontend
 from hegemon.cluster.heartbeat import Heartbeat
 from hegemon.cluster.job_types import JobTypes
 from hegemon.cluster.leadership import Leadership
+from hegemon.cluster.node_ends import UNJOINED, StartError, raise_foreseen, unjoined
 from hegemon.cluster.node_stores import NodeStores
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.protection import Protection
 from hegemon.cluster.service import JobService
 from hegemon.cluster.settings import Settings
 from hegemon.cluster.slices import payload_keys, retry_policy, worker_options
-from hegemon.cluster.supervisor import Supervisor, WorkerStartError
+from hegemon.cluster.supervisor import Supervisor
 from hegemon.cluster.tracing import TracingSettingsError, tracing
-from hegemon.cluster.twins import TwinError, process_place
+from hegemon.cluster.twins import process_place
 from hegemon.election.contract import Health
 from hegemon.events.bus import Events
 from hegemon.events.cluster import NodeReincarnated, NodeStarted, NodeStopped, NodeStopping
@@ -42,7 +41,7 @@ from hegemon.monitoring.metrics import NodeMetrics, Sources
 from hegemon.monitoring.node_logs import node_logs
 from hegemon.queue.acceptance import Limits
 from hegemon.queue.clock import ClusterClock
-from hegemon.queue.errors import QueueError, StoreUnavailable, WrongStore, leaf
+from hegemon.queue.errors import QueueError, WrongStore
 from hegemon.queue.ids import incarnation
 from hegemon.queue.job_types import JobTypeStore
 from hegemon.queue.jobs import Origin
@@ -55,14 +54,6 @@ log = structlog.get_logger(__name__)
 
 # How long a stopping node tries to write what its audit log still holds.
 CLOSE_S: Final = 5.0
-
-
-class StartError(Exception):
-    """The node cannot start, or not go on; the message says what to do. `later`: by itself it may, another time."""
-
-    def __init__(self, message: str, *, later: bool = False) -> None:
-        super().__init__(message)
-        self.later = later
 
 
 class Node:
@@ -97,8 +88,8 @@ class Node:
             await self._join()
             self._build()
             await self._live(stop)
-        except (WorkerStartError, TwinError, WrongStore, StoreUnavailable, AuthSettingsError) as error:
-            raise StartError(str(error), later=isinstance(error, StoreUnavailable)) from error
+        except UNJOINED as error:
+            raise unjoined(error) from error
         finally:
             await self._stores.close()
             if self._tracing is not None:
@@ -304,11 +295,7 @@ class Node:
                 if fault is not None:
                     raise fault
         except BaseExceptionGroup as failed:
-            if error := leaf(failed, WorkerStartError, WrongStore, TwinError, ElectionFault, OSError):
-                words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                # A port may be let go, an address come up, a disk get room; a permission comes from people.
-                passing = isinstance(error, OSError) and error.errno not in (errno.EACCES, errno.EPERM)
-                raise StartError(words, later=passing or isinstance(error, ElectionBroken)) from error
+            raise_foreseen(failed, started=self.started.is_set())
             raise
         finally:
             await self._frontend.stop(0.0)

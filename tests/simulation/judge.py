@@ -29,7 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from hegemon.cluster.electors import ElectionFault
-from hegemon.cluster.node import StartError
+from hegemon.cluster.node_ends import StartError
 from hegemon.cluster.twins import TwinError
 from hegemon.queue.redis import script_text
 from tests.simulation.mongo_store import Change

@@ -17,7 +17,8 @@ import structlog
 
 from hegemon.cluster import leadership, node_stores, peer_election
 from hegemon.cluster import node as node_module
-from hegemon.cluster.node import Node, StartError
+from hegemon.cluster.node import Node
+from hegemon.cluster.node_ends import StartError
 from hegemon.cluster.settings import load
 from hegemon.election.contract import Role
 from hegemon.monitoring.log_ring import LogRing
