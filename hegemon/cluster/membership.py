@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from hegemon.cluster.twins import TwinError, refusal
+from hegemon.cluster.twins import TwinError, TwinGone, refusal
 from hegemon.cluster.witness import Registered
 from hegemon.election.contract import Discovered, Event, Health, Member, View
 
@@ -63,7 +63,7 @@ class Membership:
         self._moved_s: dict[str, float] = {}
         self._introduced: set[tuple[str, str]] = set()
         self._later_twins: dict[str, str] = {}
-        self._twin: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._twin: asyncio.Future[TwinError] = asyncio.get_running_loop().create_future()
 
     def registered(self, nodes: Iterable[Registered]) -> None:
         """The registry as a full look found it."""
@@ -122,8 +122,9 @@ class Membership:
         return now - self._moved_s.get(incarnation, now)
 
     async def refuse_twin(self) -> None:
-        """Raise TwinError once another node of our name is seen to live and was there first, or has taken our place."""
-        raise TwinError(await self._twin)
+        """Raise TwinError once another node of our name is seen to live and was there first; TwinGone once one that has
+        taken our place is gone."""
+        raise await self._twin
 
     def twin_heard(self, address: str) -> None:
         """The network brought words of another live node with our NODE_ID. The registry decides who goes."""
@@ -132,7 +133,7 @@ class Membership:
     def _meet_twin(self, node: Registered) -> None:
         where = str(node.information.get("url") or node.information.get("cluster_address") or node.incarnation)
         if _started(node) < self._boot:
-            self._end(refusal(self.me.id, where))
+            self._end(TwinError(refusal(self.me.id, where)))
         elif node.incarnation not in self._later_twins:
             self._later_twins[node.incarnation] = where
             log.error("node_id_used_twice", node=self.me.id, address=where)
@@ -141,14 +142,15 @@ class Membership:
         """A later twin that has gone leaves us unheard: to the others we are an earlier life of it."""
         for name, where in self._later_twins.items():
             if name not in beats or self.silent_s(name) > TWIN_GONE_S:
-                self._end(
+                sentence = (
                     f"another node with NODE_ID={self.me.id} ({where}) took this node's place in the cluster and is "
                     "gone again: start this one anew, and give each node a NODE_ID of its own"
                 )
+                self._end(TwinGone(sentence))
 
-    def _end(self, sentence: str) -> None:
+    def _end(self, error: TwinError) -> None:
         if not self._twin.done():
-            self._twin.set_result(sentence)
+            self._twin.set_result(error)
 
     def _discover(self, node: Registered) -> None:
         address = node.information.get("cluster_address")

@@ -9,7 +9,7 @@ import errno
 from hegemon.auth.errors import AuthSettingsError
 from hegemon.cluster.electors import ElectionBroken, ElectionFault
 from hegemon.cluster.supervisor import WorkerStartError
-from hegemon.cluster.twins import TwinError
+from hegemon.cluster.twins import TwinError, TwinGone
 from hegemon.queue.errors import StoreUnavailable, WrongStore, leaf
 
 # What stands between a node and its stores before it runs.
@@ -40,4 +40,4 @@ def raise_foreseen(failed: BaseExceptionGroup[BaseException], *, started: bool) 
         later = error.errno not in (errno.EACCES, errno.EPERM)
         raise StartError(f"{error.filename}: {said}" if error.filename else said, later=later) from error
     if error is not None:
-        raise StartError(str(error), later=isinstance(error, ElectionBroken)) from error
+        raise StartError(str(error), later=isinstance(error, (ElectionBroken, TwinGone))) from error

@@ -27,6 +27,10 @@ class TwinError(Exception):
     """Another node with our NODE_ID is alive; the message says what to do."""
 
 
+class TwinGone(TwinError):
+    """It has taken our place in the cluster and is gone again: a new start gets the place back."""
+
+
 def refusal(node: str, where: str) -> str:
     """The sentence for people."""
     cure = "give each node a NODE_ID of its own, or stop the other one"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hegemon.cluster.membership import BOOT_SHIFT, TWIN_GONE_S, Membership
-from hegemon.cluster.twins import TwinError, process_place, refuse_live_twin, surely_ended
+from hegemon.cluster.twins import TwinError, TwinGone, process_place, refuse_live_twin, surely_ended
 from hegemon.cluster.witness import Registered
 from hegemon.election.contract import Discovered, Event, Health, Member, Role, View
 from hegemon.queue.index import IndexCounts, MemberIndex
@@ -43,11 +43,11 @@ def registered(incarnation: str, beat: int, *, boot: int = 1, **information: Any
     return Registered(incarnation, beat, about | information, slots=10, held=3, types=("noop",))
 
 
-async def twin(membership: Membership) -> str:
+async def twin(membership: Membership) -> TwinError:
     with pytest.raises(TwinError) as caught:
         async with asyncio.timeout(30):
             await membership.refuse_twin()
-    return str(caught.value)
+    return caught.value
 
 
 async def test_a_node_of_the_registry_is_introduced_once_for_each_of_its_lives(around: Surroundings) -> None:
@@ -84,7 +84,9 @@ async def test_what_is_known_of_a_member_outlives_the_registry_that_told_it(arou
 async def test_the_younger_of_two_live_nodes_with_one_name_is_refused(around: Surroundings) -> None:
     around.membership.registered([registered("n1~a", 1, boot=1), registered("n1~b", 1, boot=2)])
     around.membership.registered([registered("n1~a", 2, boot=1), registered("n1~b", 2, boot=2)])
-    assert "another node with NODE_ID=n1 is alive (http://n1)" in await twin(around.membership)
+    refused = await twin(around.membership)
+    assert "another node with NODE_ID=n1 is alive (http://n1)" in str(refused)
+    assert not isinstance(refused, TwinGone), "another start would be refused as well"
 
 
 async def test_the_older_of_two_live_nodes_with_one_name_stays(around: Surroundings) -> None:
@@ -98,7 +100,9 @@ async def test_the_older_one_ends_too_once_the_later_has_taken_its_place_and_gon
         around.membership.registered([registered("n1~c", beat, boot=3)])
     around.membership._moved_s["n1~c"] -= TWIN_GONE_S + 1
     around.membership.registered([registered("n1~c", 1, boot=3)])
-    assert "took this node's place" in await twin(around.membership)
+    ended = await twin(around.membership)
+    assert "took this node's place" in str(ended)
+    assert isinstance(ended, TwinGone), "another start gets the place back"
 
 
 async def test_our_own_earlier_life_is_no_twin_while_its_beat_stands_still(around: Surroundings) -> None:
@@ -112,7 +116,7 @@ async def test_a_beat_of_our_earlier_life_that_falls_with_redis_is_no_life(aroun
         around.membership.registered([registered("n1~a", beat, boot=1)])
     assert not around.membership._twin.done()
     around.membership.registered([registered("n1~a", 4, boot=1)])
-    assert "NODE_ID=n1 is alive" in await twin(around.membership)
+    assert "NODE_ID=n1 is alive" in str(await twin(around.membership))
 
 
 async def test_what_this_very_start_was_before_it_was_swept_is_no_twin(around: Surroundings) -> None:

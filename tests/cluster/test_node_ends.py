@@ -9,6 +9,7 @@ import pytest
 
 from hegemon.cluster.electors import ElectionBroken, ElectionFault
 from hegemon.cluster.node_ends import StartError, raise_foreseen
+from hegemon.cluster.twins import TwinError, TwinGone
 from hegemon.queue.errors import WrongStore
 
 
@@ -48,7 +49,13 @@ def test_what_the_system_refuses_a_node_that_runs_is_a_fault(error: OSError) -> 
 @pytest.mark.parametrize("started", [True, False])
 @pytest.mark.parametrize(
     ("error", "later"),
-    [(WrongStore("not ours"), False), (ElectionFault("no disk"), False), (ElectionBroken("a fault"), True)],
+    [
+        (WrongStore("not ours"), False),
+        (ElectionFault("no disk"), False),
+        (ElectionBroken("a fault"), True),
+        (TwinError("it lives"), False),
+        (TwinGone("it is gone"), True),
+    ],
 )
 def test_what_keeps_a_node_from_going_on_is_a_sentence_at_any_time(
     error: Exception, later: bool, started: bool
