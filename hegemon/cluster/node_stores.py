@@ -48,12 +48,15 @@ class NodeStores:
 
     async def join(self, incarnation: str, clock: ClusterClock, prepare: Callable[[], Awaitable[None]] | None) -> int:
         """Wait for both stores, refuse those that are not ours or that run another election, `prepare` what else must
-        stand before a node has a number, and get that: the boot number. `StoreUnavailable` after STORE_PATIENCE_S."""
+        stand before a node has a number, and get that: the boot number. `StoreUnavailable` after STORE_PATIENCE_S,
+        `WrongStore` at once where no wait would help."""
         deadline = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
                 return await self._join(incarnation, clock, prepare)
             except StoreUnavailable as error:
+                if mongo.mistaken(error.__cause__):
+                    raise WrongStore(str(error)) from error
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting_for_store", store=error.store, reason=str(error))

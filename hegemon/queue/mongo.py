@@ -14,6 +14,7 @@ from typing import Any
 
 from bson.codec_options import TypeDecoder, TypeRegistry
 from bson.int64 import Int64
+from dns.exception import DNSException
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -162,8 +163,9 @@ def unavailable(error: PyMongoError) -> bool:
     """Whether the store may answer later: the network, a change of primary, a time-out, a full disk."""
     if isinstance(error, (AutoReconnect, ConnectionFailure, NotPrimaryError, ExecutionTimeout, WTimeoutError)):
         return True
-    if isinstance(error, ConfigurationError) and _NO_SET in str(error):
-        return True
+    if isinstance(error, ConfigurationError):
+        # A name server that is away counts as a wrong setting with the driver, where MONGODB_URI is mongodb+srv://.
+        return _NO_SET in str(error) or isinstance(error.__cause__, (DNSException, OSError))
     if isinstance(error, (WriteConcernError, OperationFailure)):
         details = error.details or {}
         concern = details.get("writeConcernErrors") or []
@@ -175,9 +177,14 @@ def unavailable(error: PyMongoError) -> bool:
     return isinstance(error, InvalidOperation) and "close" in str(error).lower()
 
 
+def mistaken(error: BaseException | None) -> bool:
+    """Whether the driver's error says that MONGODB_URI and this MongoDB can never go together."""
+    return isinstance(error, ConfigurationError) and not unavailable(error)
+
+
 def translate(error: PyMongoError) -> StoreUnavailable | PyMongoError:
-    """The error to raise in place of the driver's."""
-    if isinstance(error, ConfigurationError) and not isinstance(error, OperationFailure) and not unavailable(error):
+    """The error to raise in place of the driver's. A node that runs outlives even what is `mistaken`."""
+    if mistaken(error):
         return StoreUnavailable("MongoDB", f"MONGODB_URI cannot be used: {error}")
     if isinstance(error, OperationFailure) and error.code in _NOT_LET_IN:
         return StoreUnavailable("MongoDB", f"MongoDB refuses the user of MONGODB_URI: {_short(error)}")
