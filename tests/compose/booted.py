@@ -1,6 +1,7 @@
 """A machine with a systemd of its own, to run the unit under: Debian booted in namespaces of its own.
 
-`python -m tests.compose.booted` builds its Debian, once. Everything that is installed on it ends with it.
+`python -m tests.compose.booted` builds its Debian, once, where it can be booted. Everything that is installed on it
+ends with it.
 """
 
 from __future__ import annotations
@@ -126,8 +127,16 @@ class Booted:
         shutil.rmtree(self._place)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build it. Where nothing can be booted that is said and no failure: its tests skip, and the others run."""
+    if reason := obstacle():
+        print(f"compose lab: nothing is booted: {reason}", file=sys.stderr)  # noqa: T201
+        return
     try:
         build()
     except LabError as error:
         sys.exit(f"compose lab: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose import lab
+from tests.compose import booted, lab
 from tests.own_network import OUTER_NETWORK
 
 
@@ -68,6 +68,14 @@ def test_a_mirror_that_does_not_answer_is_told_from_a_fault_of_ours_by_the_exit_
         [*command, "no-engine"], cwd=lab.ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode not in {0, lab.UNAVAILABLE}
+
+
+def test_where_nothing_can_be_booted_that_is_said_and_the_other_tests_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(booted, "obstacle", lambda: "no cgroup2")
+    booted.main()
+    assert "nothing is booted: no cgroup2" in capsys.readouterr().err
 
 
 def test_the_network_that_the_run_was_started_in_can_be_entered() -> None:
