@@ -51,8 +51,8 @@ class Election:
         Raft needs it: a term outlives there the disks of a majority."""
 
     async def open(self) -> None:
-        """Listen and begin to ask the peers. OSError when the port cannot be had, ElectionFault when what was kept on
-        disk cannot be relied on."""
+        """Listen and begin to ask the peers. OSError when the port, or what was kept on disk, cannot be had now,
+        ElectionFault when that cannot be relied on."""
 
     async def watch(self) -> None:
         """Raise ElectionBroken once the election has broken down; until then, or for ever, wait."""

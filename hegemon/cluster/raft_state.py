@@ -24,7 +24,9 @@ import msgspec
 FORMAT: Final = 1
 FILE: Final = "election.json"
 # What no passing of time mends.
-_FOR_PEOPLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
+_FOR_PEOPLE: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOENT}
+)
 
 
 class RaftStateError(Exception):
@@ -46,7 +48,8 @@ class Storage(Protocol):
     """Where a voter keeps what it must not forget."""
 
     def load(self) -> Durable | None:
-        """What was saved last; None if there is nothing. Raises RaftStateError if it cannot be relied on."""
+        """What was saved last; None if there is nothing. Raises RaftStateError if it cannot be relied on, OSError if it
+        cannot be read now."""
         ...
 
     def save(self, durable: Durable) -> None:
@@ -81,6 +84,9 @@ class RaftFile:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno not in _FOR_PEOPLE:
+                error.filename = str(self._path)  # a read that fails does not name it
+                raise
             raise RaftStateError(f"{self._path} cannot be read: {error.strerror}") from error
         try:
             file = msgspec.json.decode(raw, type=_File)

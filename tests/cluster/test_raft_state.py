@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -81,6 +82,25 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pytes
     file(tmp_path).save(SAVED)
     monkeypatch.undo()
     with pytest.raises(RaftStateError, match="format 2"):
+        file(tmp_path).load()
+
+
+def test_a_disk_that_does_not_answer_is_no_file_that_cannot_be_relied_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(path: Path) -> bytes:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    file(tmp_path).save(SAVED)
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(OSError, match=FILE) as away:
+        file(tmp_path).load()
+    assert away.value.errno == errno.ESTALE
+
+
+def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "raft" / FILE).mkdir(parents=True)
+    with pytest.raises(RaftStateError, match="cannot be read: Is a directory"):
         file(tmp_path).load()
 
 
