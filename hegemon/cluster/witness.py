@@ -180,7 +180,8 @@ class Witness:
                     tuple(sorted({name for about, _ in mine for name in about["types"]})),
                 )
             )
-        moved = {node.id for node in nodes if self._beats.get(node.incarnation, node.beat) != node.beat}
+        # A beat that falls is Redis gone back, not a life.
+        moved = {node.id for node in nodes if self._beats.get(node.incarnation, node.beat) < node.beat}
         self._beats = {node.incarnation: node.beat for node in nodes}
         # The holder is judged by the office's counter alone.
         self._looked(frozenset(moved - {self._counter[1] if self._counter else ""}))
