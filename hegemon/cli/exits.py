@@ -29,11 +29,12 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.JOB_FAILED: "the job that was waited for failed or was cancelled; `hegemon up` could not start or go on; "
     "a trial of `hegemon election` was not finished, or a job of it was lost or run again; "
     "`hegemon audit verify` found a fault",
-    ExitCode.USAGE: "the command line is wrong; nothing was sent. `hegemon node`: it starts when something is changed",
+    ExitCode.USAGE: "the command line is wrong; nothing was sent. `hegemon node`: a wrong setting, handlers that "
+    "cannot be imported, another node of its name: it starts when something is changed",
     ExitCode.NOT_FOUND: "there is no such job, or no such thing",
     ExitCode.REFUSED: "the node refused the request (401, 403, 409, 413, 422, ...): the same request will fail again",
     ExitCode.UNAVAILABLE: "no node answers, or it is overloaded or broken (429, 5xx), also after retries. "
-    "`hegemon node`: a store does not answer, a port is taken: it may start another time",
+    "`hegemon node`: a store does not answer or does not let it in, a port is taken: it may start another time",
     ExitCode.TIMED_OUT: "the time to wait was up before the job ended; the job goes on",
     ExitCode.BUG: "a fault in hegemon itself; HEGEMON_DEBUG=1 shows where",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C, or a question was answered with no",
