@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import structlog
@@ -16,10 +16,13 @@ import structlog
 
 @dataclass
 class Losses:
-    """How many lines were not written since the last one that was, and whether one was begun and not ended."""
+    """How many lines were not written since the last one that was, and whether one was begun and not ended. Streams
+    over one descriptor share it, and its lock, which each holds while it writes a line."""
 
     lines: int = 0
     torn: bool = False
+    # Reentrant: a line may be written by the collector in the middle of writing another.
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def told(self, logger: Any, method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
         """The step that says so in the lines that come after."""
@@ -30,7 +33,8 @@ class Losses:
 
 
 class LogStream:
-    """`stream` for those who write a line and then flush, which writes it at once. It never fails for what is below."""
+    """`stream` for those who write a line and then flush, which writes it at once. It never fails for what is below.
+    Whoever writes takes care that each line is one thread's, as `logging` and structlog do."""
 
     def __init__(self, stream: TextIO, losses: Losses) -> None:
         self._stream = stream
@@ -39,7 +43,6 @@ class LogStream:
         raw = getattr(buffer, "raw", buffer)
         self._raw = raw if isinstance(raw, io.RawIOBase) else None
         self._losses = losses
-        self._lock = threading.Lock()
         self._line: list[str] = []
 
     def write(self, text: str) -> int:
@@ -49,11 +52,11 @@ class LogStream:
 
     def flush(self) -> None:
         """Write what was taken."""
-        with self._lock:
-            text = "".join(self._line)
-            self._line.clear()
-            if not text:
-                return
+        text = "".join(self._line)
+        self._line.clear()
+        if not text:
+            return
+        with self._losses.lock:
             try:
                 self._put(text)
             except OSError:

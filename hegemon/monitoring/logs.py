@@ -59,7 +59,7 @@ def configure(shape: Shape, *, ours_alone: bool = False) -> None:
             *steps.written,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_number(shape.level)),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr, steps.losses))),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr, _losses))),
         cache_logger_on_first_use=True,
     )
     _sampling[:] = [steps.sampling]
@@ -93,6 +93,8 @@ def flush() -> None:
 
 
 _sampling: list[Sampling] = []
+# Of the process: whoever writes a line, stderr is one.
+_losses: Final = Losses()
 _STAMPS: Final[tuple[Processor, ...]] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
@@ -100,7 +102,7 @@ _STAMPS: Final[tuple[Processor, ...]] = (
 
 
 def _take_over(shape: Shape, steps: _Steps) -> None:
-    handler = logging.StreamHandler(LogStream(sys.stderr, steps.losses))
+    handler = logging.StreamHandler(LogStream(sys.stderr, _losses))
     formatter = structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
         formatter(
@@ -141,14 +143,13 @@ class _Steps:
         self._masker = Masker(shape.secrets)
         self._json = structlog.processors.JSONRenderer()
         self.sampling = Sampling(shape.per_second, _tell)
-        self.losses = Losses()
         console = shape.form == "console" or (shape.form == "auto" and sys.stderr.isatty())
         final: list[Processor] = (
             [self._kept_beside, _console()]
             if console
             else [structlog.processors.format_exc_info, _in_order, self._json]
         )
-        self.written: list[Processor] = [self.losses.told, self._by_name, *final, self._by_text]
+        self.written: list[Processor] = [_losses.told, self._by_name, *final, self._by_text]
         if not console:
             self.written.append(self._kept)
 
