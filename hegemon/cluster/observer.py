@@ -278,13 +278,12 @@ class NodeObserver:
         if now - self._pulse.acknowledged_s > 3 * self._settings.worker.worker_beat.total_seconds() or self._redis.open:
             parts["redis"] = "takes no writes" if self._pulse.refused else "does not answer"
         if self._mongo.open:
-            parts["mongodb"] = "does not answer"
+            parts["mongodb"] = _away(self._mongo.refused)
         else:
             try:
                 await self._offices.read()
-            except StoreUnavailable:
-                # Anybody may ask for this: the driver's words name hosts and ports.
-                parts["mongodb"] = "does not answer"
+            except StoreUnavailable as error:
+                parts["mongodb"] = _away(error.refuses)
         if self._pulse.state != READY:
             parts["index"] = "is being rebuilt" if self._pulse.state else "is not there yet"
         if not any(worker.open.is_set() and not worker.solo for worker in self._supervisor.workers.values()):
@@ -299,3 +298,8 @@ class NodeObserver:
             raise
         except QueueError as error:
             raise StoreUnavailable("Redis", str(error)) from error
+
+
+def _away(refuses: bool) -> str:
+    # Anybody may ask for this: the driver's words name hosts, ports and users.
+    return "refuses this node's user" if refuses else "does not answer"

@@ -28,7 +28,8 @@ class Breaker:
         self._failures = 0
         self._open_until = 0.0
         self._probing = False
-        # Whether the store answered when it failed last, and would take no writes.
+        # What was said when the store failed last, and whether it answered then, and refused.
+        self._said: str | None = None
         self.refused = False
 
     @property
@@ -37,22 +38,19 @@ class Breaker:
         return self._failures >= self._threshold and (self._clock() < self._open_until or self._probing)
 
     def check(self) -> None:
-        """Raise `StoreUnavailable` at once while the breaker is open."""
+        """Raise `StoreUnavailable` at once while the breaker is open, in the words of the last failure."""
         if self.open:
             wait = max(self._open_until - self._clock(), 0.1)
-            what = "takes no writes" if self.refused else "is not reachable"
-            raise StoreUnavailable(
-                self.store, f"{self.store} {what}; it is tried again", retry_after_s=wait, refuses=self.refused
-            )
+            raise StoreUnavailable(self.store, self._said, retry_after_s=wait, refuses=self.refused)
 
     def succeeded(self) -> None:
         """A call got its answer."""
         self._failures = 0
         self._probing = False
 
-    def failed(self, *, refused: bool = False) -> None:
-        """A call found the store away, or was `refused`."""
-        self.refused = refused
+    def failed(self, error: StoreUnavailable) -> None:
+        """A call found the store away, or was refused by it."""
+        self._said, self.refused = str(error), error.refuses
         self._failures += 1
         self._probing = False
         if self._failures >= self._threshold:
@@ -68,7 +66,7 @@ class Breaker:
         try:
             yield
         except StoreUnavailable as error:
-            self.failed(refused=error.refuses)
+            self.failed(error)
             raise
         except BaseException:
             if half_open:

@@ -91,7 +91,7 @@ class StoreUnavailable(QueueError):
     ) -> None:
         super().__init__(message or f"{store} does not answer; try again", retry_after_s=retry_after_s)
         self.store = store
-        # It answers, and takes no writes: full, without room on its disk, or somebody's replica.
+        # It answers, and takes no writes (full, without room on its disk, somebody's replica), or does not let us in.
         self.refuses = refuses
 
 

@@ -45,9 +45,9 @@ Session = AsyncIOMotorClientSession
 
 WRITE_CONFLICT = 112
 
-# Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
 # A user that is not there yet, or may not do it yet: clusters in containers start before who makes their users.
 _NOT_LET_IN = frozenset({13, 18})
+# Server answers that mean "not now", not "wrong": disk full, stepping down, shutting down, too busy, out of time.
 _PASSING_CODES = _NOT_LET_IN | frozenset(
     {
         6,
@@ -187,7 +187,7 @@ def translate(error: PyMongoError) -> StoreUnavailable | PyMongoError:
     if mistaken(error):
         return StoreUnavailable("MongoDB", f"MONGODB_URI cannot be used: {error}")
     if isinstance(error, OperationFailure) and error.code in _NOT_LET_IN:
-        return StoreUnavailable("MongoDB", f"MongoDB refuses the user of MONGODB_URI: {_short(error)}")
+        return StoreUnavailable("MongoDB", f"MongoDB refuses the user of MONGODB_URI: {_short(error)}", refuses=True)
     return StoreUnavailable("MongoDB", f"MongoDB does not answer: {_short(error)}") if unavailable(error) else error
 
 

@@ -4,21 +4,29 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from hegemon.cluster.observer import NodeObserver, Pulse
 from hegemon.cluster.settings import load
 from hegemon.cluster.supervisor import Worker
 from hegemon.queue.breaker import Breaker
+from hegemon.queue.errors import StoreUnavailable
 from hegemon.queue.index import READY
 
 
 class Offices:
-    async def read(self) -> None: ...
+    failure: StoreUnavailable | None = None
+
+    async def read(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
 
-def observer(*workers: Worker) -> NodeObserver:
-    """Of a node that reaches both stores and whose index is whole."""
+def observer(*workers: Worker, failure: StoreUnavailable | None = None) -> NodeObserver:
+    """Of a node whose index is whole, and that reaches both stores, unless MongoDB ends with `failure`."""
     supervisor: Any = SimpleNamespace(workers={worker.id: worker for worker in workers})
     offices: Any = Offices()
+    offices.failure = failure
     leadership: Any = SimpleNamespace(office=None, shell=None)
     nothing: Any = None
     return NodeObserver(
@@ -57,3 +65,18 @@ async def test_a_node_is_ready_once_a_process_is_open_that_takes_all_jobs() -> N
 async def test_a_process_that_runs_suspects_alone_makes_no_node_ready() -> None:
     health = await observer(worker("n1.s0~1", solo=True)).ready()
     assert (health.ok, health.parts["workers"]) == (False, "none is open yet")
+
+
+@pytest.mark.parametrize(("refuses", "words"), [(True, "refuses this node's user"), (False, "does not answer")])
+@pytest.mark.parametrize("times", [1, 4])
+async def test_a_mongodb_that_refuses_is_told_from_one_that_is_away_without_the_drivers_words(
+    refuses: bool, words: str, times: int
+) -> None:
+    looking = observer(failure=StoreUnavailable("MongoDB", "db.internal:27017 said no", refuses=refuses))
+    for _ in range(times):
+        # By those that lead to the breaker, which opens.
+        with pytest.raises(StoreUnavailable, match="said no"):
+            await looking.leader()
+    assert looking._mongo.open == (times > 1)
+    health = await looking.ready()
+    assert (health.ok, health.parts["mongodb"]) == (False, words)

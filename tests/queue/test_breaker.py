@@ -32,17 +32,18 @@ async def test_it_opens_at_the_third_failure_in_a_row_and_says_how_long() -> Non
     clock = Clock()
     breaker = await broken(clock)
     clock.now += 0.4
-    with pytest.raises(StoreUnavailable, match="not reachable") as refused:
+    with pytest.raises(StoreUnavailable, match="Redis does not answer") as refused:
         breaker.check()
     assert refused.value.retry_after_s == pytest.approx(0.6)
 
 
-async def test_it_tells_a_store_that_refuses_from_one_that_is_away() -> None:
-    breaker = Breaker("Redis", threshold=1, clock=Clock())
-    with pytest.raises(StoreUnavailable):
-        async with breaker.guard():
-            raise StoreUnavailable("Redis", refuses=True)
-    with pytest.raises(StoreUnavailable, match="takes no writes") as refused:
+async def test_while_it_is_open_it_says_what_the_store_said_last() -> None:
+    breaker = Breaker("MongoDB", threshold=2, clock=Clock())
+    for words, refuses in (("MongoDB does not answer: a time-out", False), ("MongoDB refuses the user", True)):
+        with pytest.raises(StoreUnavailable):
+            async with breaker.guard():
+                raise StoreUnavailable("MongoDB", words, refuses=refuses)
+    with pytest.raises(StoreUnavailable, match="MongoDB refuses the user") as refused:
         breaker.check()
     assert refused.value.refuses
 

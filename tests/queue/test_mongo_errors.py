@@ -53,6 +53,7 @@ def test_a_user_that_is_not_there_is_named_and_may_be_made_later(mongo_server: M
     said = mongo.translate(raised.value)
     assert isinstance(said, StoreUnavailable)
     assert "the user of MONGODB_URI: Authentication failed" in str(said)
+    assert said.refuses
 
 
 async def started(uri: str) -> None:

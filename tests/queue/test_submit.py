@@ -149,7 +149,7 @@ async def test_a_full_queue_refuses_and_counts_what_is_on_its_way(jobs: Jobs, in
 async def test_an_open_breaker_refuses_before_anything_is_made(jobs: Jobs, index: Index) -> None:
     submitter = build(jobs, index)
     for _ in range(3):
-        submitter._mongo.failed()
+        submitter._mongo.failed(StoreUnavailable("MongoDB"))
     with pytest.raises(StoreUnavailable) as refused:
         await submitter.submit(new_job(), scope="me")
     assert refused.value.retry_after_s
