@@ -84,9 +84,10 @@ stop_started() {
     fi
     started='' project='' paused=''
 }
-# A cluster that failed leaves what its nodes wrote.
+# A cluster that failed leaves what its nodes wrote, and nothing to log in with.
 # shellcheck disable=SC2317,SC2329 # the trap calls it
 clean_up() {
+    rm -f "$work/login" "$work/token" "$work/curlrc"
     stop_started
     if [ "$failed" -ne 0 ] && [ -d "$logs" ]; then
         echo "what the nodes wrote: $logs" >&2
@@ -106,6 +107,8 @@ credentials() {
     : >"$work/curlrc"
     [ -z "$1" ] || printf 'header = "Authorization: Bearer %s"\n' "$1" >>"$work/curlrc"
     [ -z "$2" ] || printf 'cacert = "%s"\n' "$2" >>"$work/curlrc"
+    # No proxy knows the nodes that this started.
+    [ "$mode" = urls ] || echo 'noproxy = "127.0.0.1"' >>"$work/curlrc"
 }
 
 now_ms() {
@@ -189,22 +192,24 @@ status() {
 }
 
 # completed: how many of the submitted jobs are completed, once all have ended or the time is up. Each one is looked at
-# at least once; those that did not complete are named.
+# at least once, unless nobody answers any more by then; those that did not complete are named.
 completed() {
-    local until_ms=$(($(now_ms) + patience_ms)) count=0 id state
-    cp "$work/ids" "$work/open"
+    local until_ms=$(($(now_ms) + patience_ms)) count=0 id state silent='' limit=2
+    sed 's/$/ unseen/' "$work/ids" >"$work/open"
     while :; do
         : >"$work/rest"
-        while read -r id; do
-            state=$(status "$id") || state=''
+        while read -r id state; do
+            if [ "$(now_ms)" -lt "$until_ms" ] || [ "$state$silent" = unseen ]; then
+                if state=$(status "$id"); then silent=''; else state=unknown silent=yes; fi
+            fi
             case $state in
             completed) count=$((count + 1)) ;;
             failed | cancelled) echo "job $id has $state" >&2 ;;
-            *) echo "$id ${state:-unknown}" >>"$work/rest" ;;
+            *) echo "$id $state" >>"$work/rest" ;;
             esac
         done <"$work/open"
         if [ ! -s "$work/rest" ] || [ "$(now_ms)" -ge "$until_ms" ]; then break; fi
-        cut -d ' ' -f 1 "$work/rest" >"$work/open"
+        cp "$work/rest" "$work/open"
         sleep 0.1
     done
     sed 's/^\([^ ]*\) \(.*\)/job \1 is still \2/' "$work/rest" >&2
@@ -302,7 +307,7 @@ check_compose() {
 }
 
 start_compose() {
-    local until_ms password count i
+    local password count i
     project=hegemon-test-$1
     step 'coming up'
     # On loopback and without extra nodes, whatever compose/.env says: those would have no port to be asked at.
@@ -313,13 +318,26 @@ start_compose() {
     for ((i = 0; i < count; i++)); do urls+=("https://127.0.0.1:$((8080 + i))"); done
     password=$(sed -n "s/^ADMIN_PASSWORD=[\"']\{0,1\}\([^\"']*\).*/\1/p" "$root/compose/.env" | tail -n 1)
     jq -n --arg password "$password" '{username: "admin", $password}' >"$work/login"
-    credentials '' "$root/compose/secrets/tls/ca.pem"
-    until_ms=$(($(now_ms) + 4 * patience_ms))
-    until api POST "${urls[0]}/auth/login" "@$work/login" >"$work/token"; do
-        [ "$(now_ms)" -lt "$until_ms" ] || give_up "$work/why" 'nobody could log in'
+    # Stores and nodes start for the first time.
+    log_in $((patience > 120 ? patience : 120)) || give_up "$work/why" 'nobody could log in'
+}
+
+# log_in [SECONDS]: with --compose, waiting that long for a node. What it gets ends after ten minutes (ACCESS_TOKEN_TTL),
+# which a slow run outlasts: so it is called again and again.
+log_in() {
+    local url until_ms=$(($(now_ms) + ${1:-$patience} * 1000)) ca=$root/compose/secrets/tls/ca.pem
+    [ -n "$project" ] || return 0
+    credentials '' "$ca"
+    while :; do
+        for url in "${urls[@]}"; do
+            if api POST "$url/auth/login" "@$work/login" >"$work/token"; then
+                credentials "$(jq -r .access_token "$work/token")" "$ca"
+                return 0
+            fi
+        done
+        [ "$(now_ms)" -lt "$until_ms" ] || return 1
         sleep 0.5
     done
-    credentials "$(jq -r .access_token "$work/token")" "$root/compose/secrets/tls/ca.pem"
 }
 
 row='%-10s %-8s %9s %11s %11s %11s %11s %11s %s\n'
@@ -349,6 +367,7 @@ fault() {
     [ "$verdict" = ok ] || return 0
     while [ -z "$victim" ]; do
         step "before the $1"
+        log_in || { refuse 'nobody logs in' "$work/why" && return; }
         settled || { refuse 'nobody leads' "$work/why" && return; }
         before=$epoch
         submit "$due" || { refuse 'jobs refused' "$work/why" && return; }
@@ -384,8 +403,10 @@ try_cluster() {
     [ -z "$started$project" ] || { fault pause && paused_for=$took; }
     [ -z "$project" ] || { fault cut && cut=$took; }
     [ -z "$started$project${HEGEMON_KILL:-}" ] || { fault kill && killed=$took; }
+    [ "$verdict" != ok ] || log_in || refuse 'nobody logs in' "$work/why"
     [ "$verdict" != ok ] || submit $((jobs - $(wc -l <"$work/ids"))) || refuse 'jobs refused' "$work/why"
     step 'the last jobs'
+    log_in || [ "$verdict" != ok ] || refuse 'nobody logs in' "$work/why"
     done_jobs=$(completed)
     [ "$verdict" != ok ] || [ "$done_jobs" -eq "$jobs" ] || verdict='JOBS MISSING'
     [ "$verdict" = ok ] || failed=1

@@ -148,3 +148,96 @@ def test_an_engine_that_does_not_answer_is_quoted(place: Path, docker: Path) -> 
     assert "docker does not answer: no daemon" in compose(place)
     docker.write_text('#!/bin/sh\necho "docker: compose is not a docker command" >&2; exit 1\n')
     assert "docker compose does not work: docker: compose is not" in compose(place)
+
+
+# In place of curl: two nodes of which one leads, and after each fault the other. A token is good for so many requests,
+# more than one fault takes, and fewer than all.
+FAKE_CURL = """
+import json, pathlib, sys
+place, uses = pathlib.Path(sys.argv[1]), 40
+arguments = sys.argv[2:]
+url, method = arguments[-1], arguments[arguments.index("-X") + 1]
+options = pathlib.Path(arguments[arguments.index("-K") + 1]).read_text()
+if 'noproxy = "127.0.0.1"' not in options:
+    sys.exit("curl: (5) no such proxy")
+path = url.partition(":8")[2].partition("/")[2]
+spent = place / "spent"
+if path == "auth/login":
+    spent.write_text("")
+    (place / "logins").open("a").write("one\\n")
+    print(json.dumps({"access_token": "a-token"}))
+elif "Bearer a-token" not in options or len(spent.read_text()) >= uses:
+    sys.exit("curl: (22) 401")
+else:
+    spent.open("a").write(".")
+    if path == "readyz" and (place / "sick").exists():
+        sys.exit("curl: (22) 503")
+    elif path == "api/v1/election":
+        epoch = len((place / "faults").read_text().split())
+        print(json.dumps({"active": f":808{epoch % 2}/" in url, "epoch": epoch, "node_id": "node-1"}))
+    elif path == "api/v1/election/step-down":
+        (place / "faults").open("a").write("step-down\\n")
+    else:
+        print(json.dumps({"id": "a-job", "status": "completed"}))
+"""
+FAKE_ENGINE = """#!/bin/sh
+case "$*" in
+pause* | kill* | "network disconnect"*) echo "$1" >>PLACE/faults ;;
+"ps --all"*) echo a-container ;;
+esac
+"""
+
+
+@pytest.fixture
+def faked(place: Path) -> Path:
+    """The place, with an engine and nodes that are none."""
+    for tool in ("cp", "cut", "mkdir", "sleep", "sort", "wc", "date"):
+        (place / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    (place / "compose" / "compose.raft.yml").write_text("    hostname: node-1\n    hostname: node-2\n")
+    (place / "faults").write_text("start\n")
+    (place / "bin" / "curl").unlink()
+    (place / "fake_curl.py").write_text(FAKE_CURL)
+    for tool, text in (
+        ("curl", f'#!/bin/sh\nexec {sys.executable} -S {place}/fake_curl.py {place} "$@"\n'),
+        ("docker", FAKE_ENGINE.replace("PLACE", str(place))),
+    ):
+        (place / "bin" / tool).write_text(text)
+        (place / "bin" / tool).chmod(0o755)
+    return place
+
+
+def run_faked(place: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [place / "scripts" / SCRIPT.name, "--compose", "raft"],
+        env={
+            "PATH": str(place / "bin"),
+            "TMPDIR": str(place / "tmp"),
+            "JOBS": "5",
+            "CALM": "0",
+            "PATIENCE": f"{PATIENCE_S:g}" if not (place / "sick").exists() else "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_run_on_containers_outlives_its_login_and_asks_no_proxy(faked: Path) -> None:
+    ended = run_faked(faked)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1].split()[-2:] == ["5/5", "ok"]
+    assert (faked / "faults").read_text().split() == ["start", "step-down", "pause", "network", "kill"]
+    assert len((faked / "logins").read_text().split()) > 1
+    assert list((faked / "tmp").iterdir()) == []
+
+
+def test_what_is_kept_of_a_run_that_failed_has_nothing_to_log_in_with(faked: Path) -> None:
+    (faked / "sick").touch()
+    ended = run_faked(faked)
+    assert ended.returncode == 1
+    assert "nobody leads" in ended.stdout
+    (kept,) = (faked / "tmp").iterdir()
+    assert f"what the nodes wrote: {kept}" in ended.stderr
+    found = [path.name for path in kept.rglob("*") if path.is_file()]
+    assert "hegemon-test-raft.log" in found
+    assert not {"login", "token", "curlrc"} & set(found)
