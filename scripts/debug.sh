@@ -41,8 +41,8 @@ while getopts o:l:j:h option; do
 done
 shift $((OPTIND - 1))
 for tool in curl jq tar; do command -v "$tool" >/dev/null || die "needs $tool"; done
-for log in "${logs[@]}"; do [ -r "$log" ] || die "$log cannot be read"; done
-for job in "${jobs[@]}"; do case $job in *[!A-Za-z0-9-]* | '') die "$job: no job's id" ;; esac; done
+for log in ${logs[@]+"${logs[@]}"}; do [ -r "$log" ] || die "$log cannot be read"; done
+for job in ${jobs[@]+"${jobs[@]}"}; do case $job in *[!A-Za-z0-9-]* | '') die "$job: no job's id" ;; esac; done
 [ $# -gt 0 ] || set -- "${HEGEMON_URL:-http://127.0.0.1:8080}"
 for url in "$@"; do case $url in http*) ;; *) die "$url: write a node's URL" ;; esac; done
 case $1 in https://*) scheme=https:// ;; *) scheme=http ;; esac
@@ -106,14 +106,14 @@ ask() {
 }
 
 for url in "$@"; do ask "$url"; done
-for job in "${jobs[@]}"; do
+for job in ${jobs[@]+"${jobs[@]}"}; do
     for url in $asked; do
         get "$url/api/v1/jobs/$job" "$work/job" || continue
         jq '.payload = "left out" | .result = "left out" | .logs = ["left out"]' "$work/job" >"$report/job-$job.json"
         break
     done
 done
-for log in "${logs[@]}"; do
+for log in ${logs[@]+"${logs[@]}"}; do
     if [ -d "$log" ]; then files=("$log"/*); else files=("$log"); fi
     for file in "${files[@]}"; do
         [ ! -f "$file" ] || tail -n 2000 "$file" | mask >"$report/logs/$(basename "$file")"
