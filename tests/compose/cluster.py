@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import httpx
-from dotenv import dotenv_values
+from dotenv import dotenv_values, set_key
 
 from tests.compose.engines import Engine
 from tests.waiting import PATIENCE_S, wait_until
@@ -67,6 +68,12 @@ class Cluster:
         body = {"username": "admin", "password": self.secrets["ADMIN_PASSWORD"]}
         answer = await self.answer("POST", "/auth/login", json=body)
         self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def change_secrets(self, *names: str) -> None:
+        """New values for these secrets in .env, and here."""
+        for name in names:
+            self.secrets[name] = token_hex(32)
+            set_key(self.tls.parents[1] / ".env", name, self.secrets[name] or "", quote_mode="never")
 
     async def any(self, method: str, path: str, **more: Any) -> httpx.Response | None:
         """The first good answer of any node, None if there is none now."""

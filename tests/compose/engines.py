@@ -15,6 +15,8 @@ from tests.compose.machine import PATIENCE_S, Machine
 NODE_IMAGE: Final = "hegemon:0.1.0"
 # What the images are made of, by a part of the name that the compose files pin.
 STANDINS: Final = ("python", "valkey", "mongo", "prometheus", "grafana")
+# The files in there are root's.
+_BACKUP: Final = ("--volume", "/lab/backup:/backup", "--user", "0")
 _CONTAINERS_CONF: Final = """\
 [containers]
 default_ulimits = ["nofile=10000:10000", "nproc=10000:10000"]
@@ -81,6 +83,22 @@ class Engine(ABC):
     def scale(self, algorithm: str, extra: int) -> None:
         """As many of the service `extra`, from none, or none of those that there are."""
 
+    @abstractmethod
+    def replace(self, algorithm: str, node: str) -> None:
+        """A new container in place of this node's."""
+
+    @abstractmethod
+    def down(self, algorithm: str, nodes: Sequence[str]) -> None:
+        """All of it, these nodes before the stores."""
+
+    @abstractmethod
+    def up_with_new_secrets(self, algorithm: str, nodes: Sequence[str]) -> None:
+        """Make what was changed in .env take effect, in the stores too."""
+
+    @abstractmethod
+    def once(self, algorithm: str, *command: str, stores: bool = False) -> None:
+        """Run a `hegemon` command in a container of its own, with /lab/backup as /backup. `stores`: bring them up."""
+
     def container(self, algorithm: str, service: str, number: int = 1) -> str:
         """The name of a service's container."""
         return self.separator.join((f"hegemon-{algorithm}", service, str(number)))
@@ -92,7 +110,7 @@ class Engine(ABC):
         return sorted(name for name in names if name.startswith(prefix))
 
     def do(self, what: str, container: str) -> None:
-        """`kill`, `pause`, `unpause`, `start` or `stop`."""
+        """`kill`, `pause`, `unpause`, `start`, `stop` or `rm`."""
         self.machine.run(self.tool, what, container)
 
     def disconnect(self, algorithm: str, container: str) -> None:
@@ -141,6 +159,19 @@ class Docker(Engine):
     def scale(self, algorithm: str, extra: int) -> None:
         self.up(algorithm, "--scale", f"extra={extra}")
 
+    def replace(self, algorithm: str, node: str) -> None:
+        self.up(algorithm, "--no-deps", "--force-recreate", node)
+
+    def down(self, algorithm: str, nodes: Sequence[str]) -> None:
+        self.compose(algorithm, "down")
+
+    def up_with_new_secrets(self, algorithm: str, nodes: Sequence[str]) -> None:
+        self.up(algorithm)
+
+    def once(self, algorithm: str, *command: str, stores: bool = False) -> None:
+        how = ("--rm", "--no-TTY", *_BACKUP, *(() if stores else ("--no-deps",)))
+        self.compose(algorithm, "run", *how, "node-1", *command)
+
 
 class Podman(Engine):
     """podman and podman-compose, from Debian. Without systemd nobody runs its health checks, so the machine does."""
@@ -188,6 +219,26 @@ class Podman(Engine):
             self.up(algorithm, "--no-deps", "extra")
         finally:
             del self.machine.environment["HEGEMON_EXTRA"]
+
+    def replace(self, algorithm: str, node: str) -> None:
+        container = self.container(algorithm, node)
+        self.do("stop", container)
+        self.do("rm", container)
+        self.up(algorithm, node)
+
+    def down(self, algorithm: str, nodes: Sequence[str]) -> None:
+        self.machine.run("podman", "stop", *(self.container(algorithm, node) for node in nodes))
+        self.compose(algorithm, "down")
+
+    def up_with_new_secrets(self, algorithm: str, nodes: Sequence[str]) -> None:
+        self.down(algorithm, nodes)
+        self.up(algorithm)
+
+    def once(self, algorithm: str, *command: str, stores: bool = False) -> None:
+        if stores:
+            self.compose(algorithm, "up", "--detach", "--no-build", "redis", "mongodb", "mongodb-init")
+            self.machine.run("podman", "wait", self.container(algorithm, "mongodb-init"))
+        self.compose(algorithm, "run", "--rm", "-T", *_BACKUP, "--no-deps", "node-1", *command)
 
     def _unhealthy(self) -> list[str]:
         lines = self.machine.run("podman", "ps", "--format", "{{.Names}} {{.Status}}").splitlines()

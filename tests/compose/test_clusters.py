@@ -5,17 +5,27 @@ the images of others, and what that leaves unproven, is said in docs/compose.md.
 """
 
 import asyncio
+import os
 import re
+import shlex
+import subprocess
+import tarfile
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from shutil import which
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.compose.cluster import GONE, GRAFANA, LONG_S, PROMETHEUS, Cluster
+from tests.compose.lab import ROOT
 from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.compose
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 async def everybody_is_there(cluster: Cluster, more: int = 0) -> None:
@@ -39,6 +49,10 @@ async def test_the_nodes_form_a_cluster_with_one_leader(cluster: Cluster) -> Non
     assert answer.json()["current_algorithm"] == cluster.algorithm
     urls = {member["url"] for member in answer.json()["members"]}
     assert urls == {f"https://localhost:{8080 + number}" for number in range(len(cluster.nodes))}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as scraper:
+        for number, node in enumerate(cluster.nodes):
+            metrics = await scraper.get(f"http://127.0.0.1:{9090 + number}/metrics")
+            assert re.search(rf'^hegemon_build_info{{.*node="{node}"', metrics.text, re.MULTILINE), metrics.text[:500]
 
 
 async def test_nobody_is_let_in_without_a_credential_or_without_tls(cluster: Cluster) -> None:
@@ -280,13 +294,10 @@ async def test_a_rolling_restart_under_load_loses_no_job(cluster: Cluster) -> No
 
 
 async def test_a_node_is_replaced_by_a_new_container_under_load(cluster: Cluster) -> None:
-    if cluster.engine.name != "docker":
-        pytest.skip("podman-compose 1.3 replaces no single service")
     leader = await cluster.leader()
     before = cluster.engine.inspect(cluster.container(leader))["Id"]
     async with load(cluster) as ids:
-        again = ("--no-deps", "--force-recreate", leader)
-        await asyncio.to_thread(cluster.engine.up, cluster.algorithm, *again)
+        await asyncio.to_thread(cluster.engine.replace, cluster.algorithm, leader)
         await everybody_is_there(cluster)
     assert cluster.engine.inspect(cluster.container(leader))["Id"] != before
     await cluster.completed(ids)
@@ -301,31 +312,84 @@ async def test_a_cluster_that_was_stopped_has_its_data_when_it_starts(cluster: C
     await cluster.log_in()
     await everybody_is_there(cluster)
     await cluster.completed([*done, *await cluster.submit(5)])
-    for job in later:
+    await still_scheduled(cluster, later)
+
+
+async def test_secrets_that_are_changed_in_the_env_file_take_effect_and_jobs_stay(cluster: Cluster) -> None:
+    done, later = await cluster.submit(5), await cluster.submit(5, delay=7200)
+    await cluster.completed(done)
+    before = dict(cluster.client.headers)
+    cluster.change_secrets("JWT_SECRET", "REDIS_PASSWORD", "MONGODB_PASSWORD")
+    await asyncio.to_thread(cluster.engine.up_with_new_secrets, cluster.algorithm, cluster.nodes)
+    await cluster.log_in()
+    await everybody_is_there(cluster)
+    old = await cluster.client.get(cluster.url("node-1") + "/api/v1/jobs", headers=before)
+    assert old.status_code == 401
+    await cluster.completed([*done, *await cluster.submit(5)])
+    await still_scheduled(cluster, later)
+
+
+async def still_scheduled(cluster: Cluster, ids: list[str]) -> None:
+    for job in ids:
         answer = await cluster.answer("GET", f"/api/v1/jobs/{job}")
         assert answer.json()["status"] == "scheduled"
 
 
 async def test_a_backup_made_in_a_container_fills_a_new_volume(cluster: Cluster) -> None:
-    if cluster.engine.name != "docker":
-        pytest.skip("podman-compose 1.3 has no such run")
-    compose, volume = cluster.engine.compose, f"hegemon-{cluster.algorithm}_mongodb"
-    cluster.engine.machine.run("sh", "-c", "rm -rf /lab/backup; mkdir /lab/backup")
-    once = ("run", "--rm", "--no-TTY", "--volume", "/lab/backup:/backup", "--user", "0")
-    file = f"/backup/{cluster.algorithm}"
+    """With the commands of docs/operations.md and docs/compose.md."""
+    engine, algorithm = cluster.engine, cluster.algorithm
+    engine.machine.run("sh", "-c", "rm -rf /lab/backup; mkdir /lab/backup")
     done, waiting = await cluster.submit(5), await cluster.submit(5, delay=7200)
     await cluster.completed(done)
-    await asyncio.to_thread(compose, cluster.algorithm, *once, "--no-deps", "node-1", "backup", file)
+    await asyncio.to_thread(engine.once, algorithm, "backup", "/backup/once")
+    # The manual's own.
+    (inside,) = re.findall(r"^    sh -ec '(.*?)' >", OPERATIONS, re.MULTILINE)
+    backup = shlex.join([engine.tool, "exec", cluster.container("node-1"), "sh", "-ec", inside])
+    await asyncio.to_thread(engine.machine.run, "sh", "-ec", f"{backup} > /lab/backup/{algorithm}")
+    assert not engine.machine.run(engine.tool, "exec", cluster.container("node-1"), "find", "/tmp", "-name", "backup")
     [later] = await cluster.submit(1)
-    # As docs/operations.md has it.
-    await asyncio.to_thread(compose, cluster.algorithm, "down")
-    cluster.engine.machine.run("docker", "volume", "rm", volume)
-    await asyncio.to_thread(compose, cluster.algorithm, *once, "node-1", "restore", file)
-    await asyncio.to_thread(cluster.engine.up, cluster.algorithm)
+    await asyncio.to_thread(engine.down, algorithm, cluster.nodes)
+    engine.machine.run(engine.tool, "volume", "rm", f"hegemon-{algorithm}_mongodb")
+    await asyncio.to_thread(partial(engine.once, algorithm, "restore", f"/backup/{algorithm}", stores=True))
+    await asyncio.to_thread(engine.up, algorithm)
     await cluster.log_in()
     await everybody_is_there(cluster)
     await cluster.completed([*done, *await cluster.submit(5)])
-    for job in waiting:
-        answer = await cluster.answer("GET", f"/api/v1/jobs/{job}")
-        assert answer.json()["status"] == "scheduled"
+    await still_scheduled(cluster, waiting)
     assert await cluster.any("GET", f"/api/v1/jobs/{later}") is None
+
+
+@pytest.mark.skipif(not (which("curl") and which("jq")), reason="needs curl and jq: apt-get install curl jq")
+async def test_the_scripts_for_people_find_every_node_by_tls(cluster: Cluster, tmp_path: Path) -> None:
+    token = cluster.client.headers["Authorization"].removeprefix("Bearer ")
+    trusting = {"HEGEMON_TOKEN": token, "HEGEMON_CA_FILE": str(cluster.tls / "ca.pem")}
+
+    async def said(script: str, *args: str, **more: str) -> str:
+        command = [ROOT / "scripts" / script, *args, "https://localhost:8080"]
+        run = partial(subprocess.run, command, env={"PATH": os.environ["PATH"], **more}, text=True, check=False)
+        return str((await asyncio.to_thread(partial(run, capture_output=True))).stdout)
+
+    async def watched() -> bool:
+        shown = await said("monitor.sh", "-c", "1", **trusting)
+        rows = {line.split()[0]: line.split()[1] for line in shown.splitlines() if "https://" in line}
+        return rows.keys() == set(cluster.nodes) and "leader" in rows.values()
+
+    # It gives each node one second, which a busy machine may take.
+    await wait_until(watched, LONG_S, "the monitor to show every node")
+
+    async def mistrusted() -> bool:
+        return "untrusted" in await said("monitor.sh", "-c", "1", HEGEMON_TOKEN=token)
+
+    await wait_until(mistrusted, LONG_S, "the monitor to say whom it does not trust")
+    archive = tmp_path / "report.tar.gz"
+
+    async def packed() -> bool:
+        return f"{len(cluster.nodes)} answered" in await said("debug.sh", "-o", str(archive), **trusting)
+
+    await wait_until(packed, LONG_S, "a report of every node")
+    with tarfile.open(archive) as opened:
+        members = {one.name: opened.extractfile(one) for one in opened.getmembers() if one.isfile()}
+    files = {name: file.read().decode() for name, file in members.items() if file is not None}
+    assert sum(name.endswith("/config.json") for name in files) == len(cluster.nodes)
+    for secret in (token, *filter(None, cluster.secrets.values())):
+        assert not [name for name, text in files.items() if secret in text]
