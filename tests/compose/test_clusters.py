@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests.compose.cluster import GONE, GRAFANA, LONG_S, PROMETHEUS, Cluster
+from tests.compose.dashboards import expressions_of, filled_in, query
 from tests.compose.lab import ROOT
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -102,14 +103,6 @@ async def test_the_command_line_works_inside_a_node(cluster: Cluster) -> None:
     assert "completed" in run(cluster.engine.tool, "exec", cluster.container("node-1"), "sh", "-c", login)
 
 
-async def query(client: httpx.AsyncClient, expression: str) -> list[dict[str, Any]]:
-    answer = await client.post(f"{PROMETHEUS}/api/v1/query", data={"query": expression})
-    assert answer.status_code == 200, f"{expression}: {answer.text}"
-    result = answer.json()["data"]["result"]
-    assert isinstance(result, list)
-    return result
-
-
 async def test_prometheus_reaches_each_node_and_reads_the_rules(cluster: Cluster) -> None:
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
 
@@ -133,35 +126,19 @@ async def test_what_the_dashboards_ask_has_answers(cluster: Cluster) -> None:
         expressions = set()
         for board in boards:
             whole = (await client.get(f"{GRAFANA}/api/dashboards/uid/{board['uid']}", auth=login)).json()
-            expressions |= set(_expressions(whole["dashboard"]))
+            expressions |= set(expressions_of(whole["dashboard"]))
         assert len(expressions) > 40
 
         silent = set(expressions)
 
         async def answered() -> bool:
             for expression in sorted(silent):
-                if await query(client, _filled_in(expression)):
+                if await query(client, filled_in(expression)):
                     silent.discard(expression)
             # Some panels are empty while nothing is wrong; most have data as soon as two scrapes have been made.
             return len(silent) < len(expressions) / 3
 
         await wait_until(answered, LONG_S, f"answers to the {len(expressions)} expressions of the dashboards")
-
-
-def _expressions(part: Any) -> list[str]:
-    """Every expression of every panel, rows included."""
-    found: list[str] = []
-    for panel in part.get("panels", []):
-        found += [target["expr"] for target in panel.get("targets", []) if target.get("expr")]
-        found += _expressions(panel)
-    return found
-
-
-def _filled_in(expression: str) -> str:
-    """With what Grafana would put in place of the variables."""
-    for name, value in {"cluster": "hegemon", "__rate_interval": "1m", "__interval": "15s", "__range": "15m"}.items():
-        expression = re.sub(rf"\$(\{{{name}(:\w+)?\}}|{name}\b)", value, expression)
-    return re.sub(r"\$(\{\w+(:\w+)?\}|\w+)", ".*", expression)
 
 
 @asynccontextmanager
@@ -387,9 +364,14 @@ async def test_the_scripts_for_people_find_every_node_by_tls(cluster: Cluster, t
         return f"{len(cluster.nodes)} answered" in await said("debug.sh", "-o", str(archive), **trusting)
 
     await wait_until(packed, LONG_S, "a report of every node")
-    with tarfile.open(archive) as opened:
-        members = {one.name: opened.extractfile(one) for one in opened.getmembers() if one.isfile()}
-    files = {name: file.read().decode() for name, file in members.items() if file is not None}
+    files = unpacked(archive)
     assert sum(name.endswith("/config.json") for name in files) == len(cluster.nodes)
     for secret in (token, *filter(None, cluster.secrets.values())):
         assert not [name for name, text in files.items() if secret in text]
+
+
+def unpacked(archive: Path) -> dict[str, str]:
+    """The texts of its files by their paths."""
+    with tarfile.open(archive) as opened:
+        found = {one.name: opened.extractfile(one) for one in opened.getmembers()}
+        return {name: file.read().decode() for name, file in found.items() if file is not None}
