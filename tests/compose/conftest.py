@@ -99,7 +99,7 @@ def cluster_of(request: pytest.FixtureRequest, engine: Engine, compose_dir: Path
     """A cluster brought up by the compose file of one algorithm, and taken down with all its data."""
     algorithm: str = request.param
     # What a run that was killed has left would have secrets that this one does not know.
-    engine.compose(algorithm, "down", "--volumes", "--timeout", "1", check=False)
+    engine.wipe(algorithm)
     try:
         engine.up(algorithm)
         yield Cluster(engine, algorithm, secrets_of(compose_dir), compose_dir / "secrets" / "tls")
@@ -108,7 +108,7 @@ def cluster_of(request: pytest.FixtureRequest, engine: Engine, compose_dir: Path
             Path(os.environ["COMPOSE_KEEP_LOGS"], f"{engine.name}-{algorithm}.log").write_text(
                 engine.compose(algorithm, "logs", check=False)
             )
-        engine.compose(algorithm, "down", "--volumes", "--timeout", "1", check=False)
+        engine.wipe(algorithm)
 
 
 @pytest.fixture

@@ -129,6 +129,14 @@ class Engine(ABC):
         described: dict[str, object] = found[0]
         return described
 
+    def wipe(self, algorithm: str) -> None:
+        """Take the cluster down with all its data, whatever state it is in."""
+        self.compose(algorithm, "down", "--volumes", "--timeout", "1", check=False)
+        # podman-compose leaves a volume that podman has made by itself.
+        volumes = self.machine.run(self.tool, "volume", "ls", "--quiet", check=False).split()
+        if left := [name for name in volumes if name.startswith(f"hegemon-{algorithm}_")]:
+            self.machine.run(self.tool, "volume", "rm", "--force", *left, check=False)
+
     def stop(self) -> None:
         """Remove all containers, then end the machine; images and volumes that nobody has named stay for the next."""
         names = self.machine.run(self.tool, "ps", "--all", "--quiet", check=False).split()

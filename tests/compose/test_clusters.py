@@ -326,13 +326,17 @@ async def test_a_backup_made_in_a_container_fills_a_new_volume(cluster: Cluster)
     assert not engine.machine.run(engine.tool, "exec", cluster.container("node-1"), "find", "/tmp", "-name", "backup")
     [later] = await cluster.submit(1)
     await asyncio.to_thread(engine.down, algorithm, cluster.nodes)
-    engine.machine.run(engine.tool, "volume", "rm", f"hegemon-{algorithm}_mongodb")
+    volume = f"hegemon-{algorithm}_mongodb"
+    engine.machine.run(engine.tool, "volume", "rm", volume, f"{volume}-config")
     await asyncio.to_thread(partial(engine.once, algorithm, "restore", f"/backup/{algorithm}", stores=True))
     await asyncio.to_thread(engine.up, algorithm)
     await cluster.log_in()
     await everybody_is_there(cluster)
     await cluster.completed([*done, *await cluster.submit(5)])
     await still_scheduled(cluster, waiting)
+    # Theirs, so that `down --volumes` removes them.
+    project = f"label=com.docker.compose.project=hegemon-{algorithm}"
+    assert volume in engine.machine.run(engine.tool, "volume", "ls", "--quiet", "--filter", project).split()
     assert await cluster.any("GET", f"/api/v1/jobs/{later}") is None
 
 
