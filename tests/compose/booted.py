@@ -20,8 +20,8 @@ from typing import Final
 
 from hegemon.cluster.parentage import tied_to_parent
 from tests.compose import lab
-from tests.compose.lab import HERE, LAB, ROOT, SHARED, LabError
-from tests.compose.machine import PATIENCE_S
+from tests.compose.lab import HERE, LAB, SHARED, LabError
+from tests.compose.machine import PATIENCE_S, first_process, stdout_of
 
 PACKAGES: Final = ("ca-certificates", "dbus", "procps", "python3", "python3-venv", "systemd")
 DEBIAN: Final = LAB / "service"
@@ -57,11 +57,7 @@ class Booted:
         self.shared, state = self._place / "shared", self._place / "state"
         for directory in (self.shared, state):
             directory.mkdir()
-        leave_out = shutil.ignore_patterns("__pycache__", ".env", "node.env", "secrets")
-        for name in ("compose", "hegemon", "examples", "scripts"):
-            shutil.copytree(ROOT / name, self.shared / "repo" / name, ignore=leave_out)
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, self.shared / "repo" / name)
+        lab.copy_sources(self.shared / "repo", "scripts")
         shutil.copytree(SHARED / "wheels", self.shared / "wheels")
         hierarchy = _hierarchy()
         assert hierarchy is not None
@@ -70,18 +66,8 @@ class Booted:
         command = ["/bin/sh", str(HERE / "boot.sh"), str(self._cgroup), str(DEBIAN), str(self.shared), str(state)]
         # Whatever ends the tests ends the machine.
         self._outer = subprocess.Popen(tied_to_parent(command), stdin=subprocess.DEVNULL)
-        self._pid = self._first_process()
+        self._pid = first_process(self._outer, "systemd", self._said)
         self._until_up()
-
-    def _first_process(self) -> int:
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and self._outer.poll() is None:
-            for pid in children.read_text().split():
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                    return int(pid)
-            time.sleep(0.05)
-        raise LabError(f"systemd did not start: {self._said()}")
 
     def _until_up(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -101,17 +87,8 @@ class Booted:
         """The command's stdout; with `check` an exit code that is not 0 is a LabError with all that it said."""
         given = [f"{name}={value}" for name, value in environment.items()]
         enter = ["nsenter", "--target", str(self._pid), "--mount", "--pid", "--cgroup", "--"]
-        done = subprocess.run(
-            [*enter, "env", "-i", f"--chdir={cwd}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *given, *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-            stdin=subprocess.DEVNULL,
-        )
-        if check and done.returncode != 0:
-            raise LabError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
-        return done.stdout
+        inside = ["env", "-i", f"--chdir={cwd}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *given, *command]
+        return stdout_of([*enter, *inside], shown=command, check=check)
 
     def stop(self) -> None:
         """End all of it."""

@@ -219,12 +219,18 @@ def lay_out() -> Path:
         shutil.rmtree(SHARED / name, ignore_errors=True)
     shutil.copytree(HERE / "standins", SHARED / "standins", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(find_mongod(), SHARED / "standins" / "mongo" / "mongod")
-    leave_out = shutil.ignore_patterns("__pycache__", ".env", "node.env", "secrets")
-    for name in ("compose", "hegemon", "examples"):
-        shutil.copytree(ROOT / name, SHARED / "repo" / name, ignore=leave_out)
-    for name in ("pyproject.toml", "README.md", "LICENSE", ".dockerignore"):
-        shutil.copy(ROOT / name, SHARED / "repo" / name)
+    copy_sources(SHARED / "repo", ".dockerignore")
     return SHARED / "repo" / "compose"
+
+
+def copy_sources(place: Path, *more: str) -> None:
+    """What Hegemon is installed of, without anybody's secrets, and `more` of the repository, to a new directory."""
+    leave_out = shutil.ignore_patterns("__pycache__", ".env", "node.env", "secrets")
+    for name in ("compose", "hegemon", "examples", "pyproject.toml", "README.md", "LICENSE", *more):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place / name, ignore=leave_out)
+        else:
+            shutil.copy(ROOT / name, place / name)
 
 
 def main(arguments: Sequence[str]) -> None:

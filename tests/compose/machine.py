@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,30 @@ from tests.compose.lab import HERE, SHARED, LabError
 PATIENCE_S: Final = 540.0
 # None of the caller's, whose proxies, indexes and directories for temporary files are not the machine's.
 _ENVIRONMENT: Final = ("env", "-i", "HOME=/root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+def first_process(outer: subprocess.Popen[bytes], name: str, said: Callable[[], str]) -> int:
+    """The child of `outer` with this name, waited for. LabError with what was `said` if there will be none."""
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and outer.poll() is None:
+        # Either may end while it is looked at.
+        with suppress(OSError):
+            for pid in children.read_text().split():
+                if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                    return int(pid)
+        time.sleep(0.05)
+    raise LabError(f"{name} did not start: {said()}")
+
+
+def stdout_of(command: Sequence[str], *, shown: Sequence[str], check: bool, timeout: float = PATIENCE_S) -> str:
+    """Run it to its end. With `check` an exit code that is not 0 is a LabError with all that it said, as of `shown`."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    if check and done.returncode != 0:
+        raise LabError(f"{' '.join(shown)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
 
 
 class Machine:
@@ -44,17 +70,7 @@ class Machine:
         command += [str(root), str(SHARED), *_ENVIRONMENT, *given, "sh", "/lab/engine.sh"]
         # Whatever ends the tests ends the machine.
         self._outer = subprocess.Popen(tied_to_parent(command), stdin=subprocess.DEVNULL)
-        self._pid = self._first_process()
-
-    def _first_process(self) -> int:
-        deadline = time.monotonic() + PATIENCE_S
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
-        while time.monotonic() < deadline and self._outer.poll() is None:
-            for pid in children.read_text().split():
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "tini":
-                    return int(pid)
-            time.sleep(0.05)
-        raise LabError(f"the machine did not start; see {SHARED / 'engine.log'}")
+        self._pid = first_process(self._outer, "tini", lambda: f"see {SHARED / 'engine.log'}")
 
     def entered(self, *command: str) -> list[str]:
         """The command line that runs this command in the machine, for who stands outside."""
@@ -63,17 +79,7 @@ class Machine:
 
     def run(self, *command: str, check: bool = True, timeout: float = PATIENCE_S) -> str:
         """The command's stdout; with `check` an exit code that is not 0 is a LabError with all that it said."""
-        done = subprocess.run(
-            self.entered(*command),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
-        if check and done.returncode != 0:
-            raise LabError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
-        return done.stdout
+        return stdout_of(self.entered(*command), shown=command, check=check, timeout=timeout)
 
     def stop(self) -> None:
         """End the engine in order; then whatever is left, with the machine's first process."""
