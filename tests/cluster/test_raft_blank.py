@@ -127,6 +127,10 @@ class Blank:
         with virtual_time(lambda: self.now, random.Random(1)):
             self.voter.tick(self.now)
 
+    def abstains(self) -> bool:
+        """Whether it takes no part yet."""
+        return self.voter.blank
+
     def asked(self, body: PreVote | RequestVote, term: int) -> list[object]:
         """The answers to n2's question, sent in this term."""
         self._number += 1
@@ -143,9 +147,9 @@ def test_a_voter_that_waited_out_the_timeout_votes_in_no_term_up_to_the_recorded
         blank.voter.set_recorded(7)
         assert blank.asked(PreVote(6), 5) == [PreVoteReply(6, False)]
         blank.after(2.9)
-        assert blank.voter.blank
+        assert blank.abstains()
         blank.after(0.2)
-        assert not blank.voter.blank
+        assert not blank.abstains()
         assert blank.frames[-1].term == 7
         for term in (6, 7):
             assert blank.asked(PreVote(term), term - 1) == [PreVoteReply(term, False)]
@@ -158,10 +162,10 @@ def test_a_voter_that_was_not_told_the_recorded_term_waits_longer_than_the_timeo
     blank = Blank()
     blank.asked(PreVote(6), 5)
     blank.after(60.0)
-    assert blank.voter.blank
+    assert blank.abstains()
     blank.voter.set_recorded(3)
     blank.after(0.1)
-    assert not blank.voter.blank
+    assert not blank.abstains()
     assert blank.asked(RequestVote(5, 1, 0), 5) == []
     assert blank.asked(RequestVote(6, 1, 0), 6) == [Vote(6)]
 

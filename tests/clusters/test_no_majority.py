@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -55,12 +56,17 @@ def beats(cluster: Cluster, worker: str) -> int:
     return int(count)
 
 
+def dispatched(cluster: Cluster, worker: str, ids: set[str]) -> bool:
+    """Whether something lies in its inbox, or everything has begun and nothing will."""
+    return bool(in_inbox(cluster, worker)) or ids <= begun(cluster)
+
+
 async def kill_once_it_has_dispatched(cluster: Cluster, leader: NodeProcess, worker: str, pid: int) -> set[str]:
     """Kill the leader when jobs lie in the inbox of this worker, whose process is left stopped; their ids."""
     for _ in range(TRIES):
         os.kill(pid, signal.SIGSTOP)
         ids = await offer_waiting(cluster)
-        await wait_until(lambda ids=ids: in_inbox(cluster, worker) or ids <= begun(cluster), message="a dispatch")
+        await wait_until(partial(dispatched, cluster, worker, ids), message="a dispatch")
         leader.signal(signal.SIGSTOP)
         if found := in_inbox(cluster, worker):
             await leader.kill()
