@@ -100,6 +100,24 @@ def test_who_kept_its_disk_asks_for_no_record() -> None:
         assert set(net.terms().values()) == {before + 1}
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_follower_that_comes_back_without_its_disk_deposes_nobody_and_its_vote_counts_again(seed: int) -> None:
+    net = RaftNetwork(3, seed=seed)
+    with net.running():
+        led_in_some_terms(net, 1)
+        net.run(1.0)
+        leader, before, won = net.leader(), net.terms(), len(net.won)
+        blank = net.rng.choice(net.followers())
+        net.crash(blank)
+        net.run(net.rng.uniform(0.0, 2.0))
+        net.start(blank, disk=False)
+        net.run(5.0)
+        assert (net.leader(), net.terms(), len(net.won)) == (leader, before, won)
+        assert leader is not None
+        net.crash(leader)
+        net.settle(2.0)
+
+
 class Blank:
     """Voter n1 of three without a past, and frames of n2, which is in term 5; n3 is away."""
 
