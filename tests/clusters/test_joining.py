@@ -22,6 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 # So long that whatever waits for it to run out is seen to wait.
 LEASE_S = 120.0
 USAGE = 2
+UNAVAILABLE = 5
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,9 @@ async def joining(cluster: Cluster, name: str, **settings: str) -> AsyncIterator
         await cluster.remove(node)
 
 
-async def refusal(node: NodeProcess) -> str:
-    """Its last line, once it has ended as one that was set up wrongly."""
-    assert await node.ended() == USAGE, node.log[-3000:]
+async def refusal(node: NodeProcess, code: int = USAGE) -> str:
+    """Its last line, once it has ended: as one that was set up wrongly, or with another code."""
+    assert await node.ended() == code, node.log[-3000:]
     return node.log.strip().splitlines()[-1]
 
 
@@ -229,7 +230,7 @@ async def test_a_node_whose_place_a_twin_took_while_it_stood_still_ends_too_and_
     # The others have heard its successor, and take its words for those of a past life.
     await wait_until(lambda: '"node_stopping"' in first.log, message="the first to end")
     gate.open()
-    assert "took this node's place" in await refusal(first)
+    assert "took this node's place" in await refusal(first, UNAVAILABLE), "another start gets the place back"
     # It ends as one that was told to stop: its jobs are done, and its workers wait for no lease to run out.
     assert name_of(first) not in {worker["node"] for worker in await leader.workers()}
     assert await cluster.settled()
