@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from hegemon.cluster.twins import TwinError, TwinGone, refusal
+from hegemon.cluster.twins import RISES, TwinError, TwinGone, refusal
 from hegemon.cluster.witness import Registered
 from hegemon.election.contract import Discovered, Event, Health, Member, View
 
@@ -61,6 +62,7 @@ class Membership:
         self._registry: dict[str, Registered] = {}
         self._beats: dict[str, int] = {}
         self._moved_s: dict[str, float] = {}
+        self._rises = Counter[str]()  # of beats, by incarnation
         self._introduced: set[tuple[str, str]] = set()
         self._later_twins: dict[str, str] = {}
         self._twin: asyncio.Future[TwinError] = asyncio.get_running_loop().create_future()
@@ -76,7 +78,8 @@ class Membership:
             if moved or node.incarnation not in self._beats:
                 self._moved_s[node.incarnation] = time.monotonic()
             # A later start has our place whether it still beats or not; an earlier one is only what a past life left.
-            lives = moved or _started(node) > self._boot
+            self._rises[node.incarnation] += moved
+            lives = self._rises[node.incarnation] >= RISES or _started(node) > self._boot
             ours = node.incarnation == self._incarnation() or _started(node) == self._boot
             if node.id == self.me.id and lives and not ours:
                 self._meet_twin(node)
@@ -84,6 +87,7 @@ class Membership:
             if newer is None or self._lately(node) > self._lately(newer):
                 found[node.id] = node
         self._beats = beats
+        self._rises = Counter({name: count for name, count in self._rises.items() if name in beats})
         self._moved_s = {name: when for name, when in self._moved_s.items() if name in beats}
         self._miss_twins(beats)
         # Who has left the registry may still be a member: what was known of it is kept while the election knows it.

@@ -101,11 +101,13 @@ class Rebuilder:
             await index.rebuild_state(
                 state, run_id=run_id, cluster_id=self._cluster_id, node=self._node, clock_ms=self._clock.now_ms()
             )
+            if self._redis.run_id != run_id:
+                raise StoreUnavailable("Redis", "it was restarted while the index was rebuilt")
 
         await move_on("rebuilding")
         await index.clear()
         await move_on("declaring")
-        await self._let_declare(index, first=office.generation == 1)
+        await self._let_declare(index, lambda: move_on("declaring"), first=office.generation == 1)
         await move_on("indexing")
         declared = await index.declared()
         indexed = 0
@@ -124,15 +126,17 @@ class Rebuilder:
         log.warning("index_rebuilt", generation=office.generation, jobs=indexed, seconds=seconds)
         self._emit(RebuildFinished(office.generation, indexed, seconds))
 
-    async def _let_declare(self, index: LeaderIndex, *, first: bool) -> None:
+    async def _let_declare(self, index: LeaderIndex, still: Callable[[], Awaitable[None]], *, first: bool) -> None:
         """Wait until every worker that may live has declared, or cannot start anything any more: its lease has run out,
-        since nobody's beat has found an open incarnation after `clear`. Who comes later returns as another.
+        since nobody's beat has found an open incarnation after `clear`. Who comes later returns as another. `still`
+        finds out at once that Redis has lost this rebuild meanwhile, so that it must begin anew.
         """
         if first:
             return  # No index was ever there: nobody can hold anything.
         deadline = time.monotonic() + self._lease_s
         while time.monotonic() < deadline:
             self._began()
+            await still()
             expected = await self._expected()
             if expected is not None and expected <= (await index.declared()).keys():
                 return

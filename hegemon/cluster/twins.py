@@ -1,8 +1,9 @@
 """Two live nodes with one NODE_ID: the one that comes later is refused before it has said a word to anybody.
 
 A node that starts looks into the registry for an earlier life under its name. On this machine the process table says at
-once whether that life is over. Elsewhere its beat does: it must not rise for a while. A beat that falls is no sign of
-life: Redis came back with what it had a moment ago.
+once whether that life is over. Elsewhere its beat does: it must not rise again and again. One rise is no sign of life,
+since what a process has sent may reach Redis after its end, once a network heals; nor is a beat that falls: Redis came
+back with what it had a moment ago.
 
 What this cannot see (both start in the same moment; the first was stopped while the second came) `membership` sees as
 soon as both beat.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,8 @@ from hegemon.queue.index import MemberIndex
 
 # A live node beats at least this often before its registry entry is believed to be left behind.
 BEATS: Final = 2.5
+# So many looks must find it risen: the words of a dead node come late all at once, or nearly so.
+RISES: Final = 3
 POLL_S: Final = 0.05
 
 
@@ -62,20 +66,23 @@ def surely_ended(place: str) -> bool:
 
 async def refuse_live_twin(index: MemberIndex, node: str, own: str, beat_s: float) -> None:
     """Raise TwinError if another incarnation of this node beats. Takes 2.5 beats if one is registered and silent, and
-    as long again each time Redis goes back."""
+    as long again after each rise, and each time Redis goes back."""
     before = await _others(index, node, own)
     before = {name: entry for name, entry in before.items() if not surely_ended(str(entry[0].get("process", "")))}
     deadline = time.monotonic() + BEATS * beat_s
+    rises = Counter[str]()
     while before and time.monotonic() < deadline:
         await asyncio.sleep(min(POLL_S, beat_s / 4))
         now = await _others(index, node, own)
         for name in before.keys() & now.keys():
             (information, beat), (_, moved_to) = before[name], now[name]
-            if moved_to > beat:
+            if moved_to == beat:
+                continue
+            before[name] = now[name]
+            deadline = time.monotonic() + BEATS * beat_s
+            rises[name] += moved_to > beat
+            if rises[name] >= RISES:
                 raise TwinError(refusal(node, str(information.get("url") or name)))
-            if moved_to < beat:
-                before[name] = now[name]
-                deadline = time.monotonic() + BEATS * beat_s
 
 
 async def _others(index: MemberIndex, node: str, own: str) -> dict[str, tuple[dict[str, Any], int]]:

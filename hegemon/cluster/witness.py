@@ -12,7 +12,7 @@ how long the last holder's counter has stood still, and an elector knows whether
 | failure | effect |
 |---|---|
 | Redis away or stalled | nothing is witnessed; not fit after REACH_S; the counter counts as unseen, not as still |
-| Redis lost its data | the counter is unknown: whoever wants the office waits UNKNOWN_PATIENCE_S |
+| Redis lost its data | the counter is unknown: UNKNOWN_PATIENCE_S from a rebuild's last step are waited |
 | MongoDB away or stalled | not fit after REACH_S |
 """
 
@@ -94,7 +94,7 @@ class Witness:
         self._emit = emit
         # When each store that is lost was last heard.
         self._lost: dict[str, float] = {}
-        self._counter: tuple[int, str, int | None] | None = None
+        self._counter: tuple[int, str, int | None, int] | None = None
         self._still_since_s = 0.0
         self._looked_s = float("-inf")
         self._redis_seen_s = time.monotonic()
@@ -154,9 +154,8 @@ class Witness:
         if self._holding():
             self._counter = None  # our own; whoever comes after us begins anew
             return
-        epoch, holder, beat = await self._index.look()
+        seen = _, holder, beat, _ = await self._index.look()
         now = time.monotonic()
-        seen = (epoch, holder, beat)
         moved = self._counter is not None and self._counter != seen
         if self._counter != seen or self._stale(now):
             self._still_since_s = now

@@ -68,10 +68,11 @@ class MemberIndex:
             open={worker: bool(flag) for worker, flag in zip(workers, answer[6:], strict=True)},
         )
 
-    async def look(self) -> tuple[int, str, int | None]:
-        """The office as a bystander sees it: epoch (0: no marker), its holder's node, its counter (None: missing)."""
-        epoch, holder, beat = await self._redis.run("office_look")
-        return number(epoch), holder.decode(), int(beat) if beat else None
+    async def look(self) -> tuple[int, str, int | None, int]:
+        """The office as a bystander sees it: epoch (0: no marker), its holder's node, its counter (None: missing, as
+        while the index is rebuilt), and how many steps rebuilds have taken."""
+        epoch, holder, beat, moves = await self._redis.run("office_look")
+        return number(epoch), holder.decode(), int(beat) if beat else None, number(moves)
 
     async def add(
         self, incarnation: str, group: int, jobs: Sequence[tuple[str, bytes, int | None, int]]

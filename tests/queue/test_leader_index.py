@@ -273,3 +273,11 @@ async def test_what_a_worker_has_not_taken_goes_back_to_its_place_and_it_gets_no
     assert (await index.leader.inboxes(), await index.leader.reclaim("w1")) == ({}, 0)
     assert (await worker.take(5, 10, []))[1] == []
     assert (await index.leader.survey(10)).loads["w1"].window == 10, "whoever takes again is given again"
+
+
+async def test_each_step_of_a_rebuild_is_seen_by_who_looks_at_the_office(index: Index) -> None:
+    before = (await index.member.look())[3]
+    await index.mark("rebuilding")
+    await index.mark("indexing")
+    await index.leader.rebuild_add([*placement(document()).values()])
+    assert (await index.member.look())[2:] == (None, before + 3)

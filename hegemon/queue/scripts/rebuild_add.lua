@@ -20,4 +20,5 @@ for i = 3, #ARGV, 3 do
   end
 end
 append(ready)
+redis.call('HINCRBY', P .. 'marker', 'moves', 1)
 return {'ok', added}

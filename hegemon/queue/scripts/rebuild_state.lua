@@ -15,4 +15,5 @@ local clock = marker[3] or '0'
 if tonumber(ARGV[8]) > tonumber(clock) then clock = ARGV[8] end
 redis.call('HSET', P .. 'marker', 'epoch', ARGV[1], 'generation', ARGV[2], 'state', ARGV[3], 'run_id', ARGV[4],
   'cluster', ARGV[5], 'layout', ARGV[6], 'holder', ARGV[7], 'clock', clock)
+redis.call('HINCRBY', P .. 'marker', 'moves', 1)  -- the holder's life sign, while it has no counter
 return {'ok'}
