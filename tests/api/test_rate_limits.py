@@ -136,13 +136,19 @@ def test_a_principal_is_one_wherever_it_calls_from() -> None:
     limits.take_principal(call_of("198.51.100.1"))
     limits.take_principal(call_of("198.51.100.2"))
     refused(limits.take_principal, call_of("198.51.100.3"))
-    limits.take_principal(call_of("198.51.100.3", name="user:bo"))
+    another = call_of("198.51.100.3", name="user:bo")
+    limits.take_principal(another)
+    assert another.limited is not None
+    assert b";r=1;" in dict(another.limited[0].headers(another.limited[1]))[b"ratelimit"]
 
 
 def test_an_ipv6_site_is_one_address() -> None:
     limits = RateLimits(address=Rate(1, "s", 1), principal=None, refusals=None, clock=Clock())
     limits.take_address(call_of("2001:db8::1"))
-    refused(limits.take_address, call_of("2001:db8::2"))
+    neighbour = call_of("2001:db8::2")
+    refused(limits.take_address, neighbour)
+    assert neighbour.limited is not None
+    assert b";r=0;" in dict(neighbour.limited[0].headers(neighbour.limited[1]))[b"ratelimit"]
 
 
 def test_both_limits_are_named_in_the_policy_and_the_principals_own_is_told() -> None:
