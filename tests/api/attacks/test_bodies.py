@@ -112,9 +112,10 @@ def wrong_bodies(draw: st.DrawFn) -> tuple[Operation, bytes]:
     return operation, raw
 
 
-def send_any(http: httpx.Client, operation: Operation, body: bytes) -> None:
+def send_any(http: httpx.Client, operation: Operation, body: bytes) -> int:
+    """The status; what is not as described fails in the client's own hook."""
     path = operation.path.replace("{name}", "nobody")
-    assert http.request(operation.method, path, content=body).status_code != 500
+    return http.request(operation.method, path, content=body).status_code
 
 
 @attacks(400)
@@ -122,14 +123,14 @@ def send_any(http: httpx.Client, operation: Operation, body: bytes) -> None:
 def test_no_body_of_any_operation_gives_a_500_or_an_undocumented_answer(
     admin: httpx.Client, attack: tuple[Operation, bytes]
 ) -> None:
-    send_any(admin, *attack)
+    assert send_any(admin, *attack) != 500
 
 
 @pytest.mark.soak
 @attacks(20_000)
 @given(attack=wrong_bodies())
 def test_none_of_20_000_bodies_of_any_operation_does(admin: httpx.Client, attack: tuple[Operation, bytes]) -> None:
-    send_any(admin, *attack)
+    assert send_any(admin, *attack) != 500
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
