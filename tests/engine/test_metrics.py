@@ -226,11 +226,11 @@ async def test_queues_beyond_a_hundred_share_one_value(shared: NodeProcess) -> N
 async def test_no_counter_falls_when_a_worker_process_is_killed(shared: NodeProcess) -> None:
     for job_id in await shared.submit_many([{"type": "journaled", "queue": "mail"} for _ in range(50)]):
         await shared.wait(job_id)
-    before = counters(await scraped(shared))
+    text = await scraped(shared)
+    before, name = counters(text), "hegemon_worker_deaths_total"
+    deaths = total(text, name)
     (worker,) = await shared.workers()
     os.kill(worker["pid"], signal.SIGKILL)
-    name = "hegemon_worker_deaths_total"
-    deaths = total(await scraped(shared), name)
 
     def died(text: str) -> bool:
         now = counters(text)
