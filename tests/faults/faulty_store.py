@@ -17,9 +17,11 @@ import asyncio
 import contextlib
 import random
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -71,6 +73,7 @@ class FaultyStore(ABC):
         self._plan: Plan | None = None
         self._flowing = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self.met: Counter[tuple[str, str]] = Counter()
         # Requests held back and not applied yet: until there are none, the store may still change by itself.
         self.late = 0
@@ -103,46 +106,57 @@ class FaultyStore(ABC):
     @contextmanager
     def running(self) -> Iterator[None]:
         """Listen on a free port of 127.0.0.1 for the length of the block."""
-        loop = asyncio.new_event_loop()
-        ready, over = threading.Event(), asyncio.Event()
-        thread = threading.Thread(target=loop.run_until_complete, args=(self._listen(ready, over),), name="proxy")
+        ready: Future[asyncio.AbstractEventLoop] = Future()
+        over = asyncio.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(self._listen(ready, over)), name="proxy")
         thread.start()
-        ready.wait()
+        loop = ready.result()
         try:
             yield
         finally:
             loop.call_soon_threadsafe(over.set)
             thread.join()
-            loop.close()
 
-    async def _listen(self, ready: threading.Event, over: asyncio.Event) -> None:
+    async def _listen(self, ready: Future[asyncio.AbstractEventLoop], over: asyncio.Event) -> None:
         self._flowing.set()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        try:
+            server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        except OSError as error:
+            ready.set_exception(error)
+            return
         port = server.sockets[0].getsockname()[1]
         user = self._parts.netloc.rpartition("@")
         self.url = urlunsplit(self._parts._replace(netloc=f"{user[0]}{user[1]}127.0.0.1:{port}"))
-        ready.set()
+        ready.set_result(asyncio.get_running_loop())
         await over.wait()
-        server.close()
+        await _let_in_nobody(server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Closed is not yet gone: what could not be sent would stay open until the loop ends, and beyond.
+        for writer in self._writers:
+            writer.transport.abort()
 
     # -- one connection ------------------------------------------------------------------------------------------------
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Not the coroutine itself: one that is cancelled before it begins closes nothing."""
+        self._writers.add(writer)
+        task = asyncio.create_task(self._connection(reader, writer), name="proxy-link")
         self._tasks.add(task)
+        task.add_done_callback(lambda _: writer.close())
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # What a client or a store that goes away leaves behind is the other's to see: its connection closes.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await _Link(self, reader, writer).run()
-        writer.close()
-        self._tasks.discard(task)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the real store."""
-        return await asyncio.open_connection(self._host, self._port)
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        self._writers.add(writer)
+        return reader, writer
 
     async def fault(self, command: str) -> tuple[str, float] | None:
         """What this request meets; returns once nothing stalls. Also stalls, if that is what it meets."""
@@ -154,6 +168,17 @@ class FaultyStore(ABC):
                 asyncio.get_running_loop().call_later(found[1], self._flowing.set)
         await self._flowing.wait()
         return found
+
+
+async def _let_in_nobody(server: asyncio.Server) -> None:
+    """Close it. Who is being let in gets in first, in three turns of the loop: a server that closes meanwhile would
+    leave their sockets to the garbage collector.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
 
 
 class _Link:
@@ -177,10 +202,11 @@ class _Link:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First, as the wait below may be cancelled.
+            writer.close()
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            writer.close()
 
     async def _requests(self, writer: asyncio.StreamWriter) -> None:
         while True:
