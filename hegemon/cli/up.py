@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,11 +18,14 @@ from hegemon.cli.up_screen import Entrance, Screen, overview
 from hegemon.cluster.embedded import EmbeddedError
 from hegemon.cluster.local import LocalCluster
 from hegemon.cluster.local_directory import LocalDirectory
+from hegemon.cluster.local_node import NodeProcess
 from hegemon.cluster.local_plan import ALGORITHMS, NODES_MAX, LocalError, Plan, make_plan
 from hegemon.cluster.local_security import secured
 from hegemon.cluster.settings import SettingsError
 
 FAILED: Final = 1
+OVERVIEW_WITHIN_S: Final = 30.0
+_ASK_AGAIN_S: Final = 0.05
 
 
 def up(
@@ -151,9 +155,21 @@ async def _run(
     return ExitCode.OK
 
 
+async def _known(node: NodeProcess) -> tuple[list[str], str | None]:
+    """The job types and the leader. Between two leaders nobody leads for a moment, and a busy node is slow to answer:
+    it is asked again for some seconds, since people see the table once.
+    """
+    deadline = time.monotonic() + OVERVIEW_WITHIN_S
+    while True:
+        types, leader = await asyncio.gather(node.types(), node.leader())
+        if (types is not None and leader is not None) or time.monotonic() > deadline:
+            return types or [], leader
+        await asyncio.sleep(_ASK_AGAIN_S)
+
+
 async def _live(cluster: LocalCluster, directory: LocalDirectory, screen: Screen, entrance: Entrance | None) -> None:
     await cluster.start()
-    types, leader = await asyncio.gather(cluster.nodes[0].types(), cluster.nodes[0].leader())
+    types, leader = await _known(cluster.nodes[0])
     screen.table(*overview(cluster, types, leader, entrance, directory.path, kept=directory.kept))
     if entrance is not None and entrance.password is not None:
         directory.admin_shown()

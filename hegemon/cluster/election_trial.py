@@ -32,6 +32,7 @@ from hegemon.queue import mongo
 from hegemon.queue.states import LIVE
 
 LOAD_PER_S: Final = 40.0
+LOOK_WITHIN_S: Final = 5.0
 STEADY_WITHIN_S: Final = 60.0
 DISPATCH_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 60.0
@@ -95,7 +96,7 @@ class Trial:
         self._ended: list[NodeProcess] = []
         self._jobs = database.get_collection("jobs")
         self._meta = database.get_collection("cluster")
-        self._http = cluster.nodes[0].client(timeout_s=1.0)
+        self._http = cluster.nodes[0].client(timeout_s=LOOK_WITHIN_S)
 
     @property
     def algorithm(self) -> str:
@@ -186,8 +187,8 @@ class Trial:
         self._ended.append(leader)
         first = await self._end(leader, how)
         start = await self._first_start(first, leader)
-        recorded_ms = await self._recorded_start(start.number)
         after = await self.office()
+        recorded_ms = await self._recorded_start(start.number)
         views = [await self.view(node) for node in self.cluster.nodes if node is not leader]
         successor = str(after.get("node"))
         steps = Steps(views, leader.plan.id, successor, ended_ms)

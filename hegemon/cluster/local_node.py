@@ -128,10 +128,10 @@ class NodeProcess:
                 await asyncio.sleep(_POLL_S)
         return False
 
-    async def types(self) -> list[str]:
-        """The job types that the cluster's workers handle, as this node knows them; empty if it does not answer."""
+    async def types(self) -> list[str] | None:
+        """The job types that the cluster's workers handle, as this node knows them; None if it does not answer."""
         workers = await self._asked("workers", "workers")
-        return sorted({name for worker in workers or () for name in worker["types"]})
+        return None if workers is None else sorted({name for worker in workers for name in worker["types"]})
 
     async def leader(self) -> str | None:
         """Who leads, as this node knows it; None if nobody, or if it does not answer."""
@@ -161,11 +161,8 @@ class NodeProcess:
         except TimeoutError:
             pass
         finally:
-            if process.returncode is None:
-                self._kill_group()
-                await process.wait()
-            else:
-                self._kill_group()
+            self._kill_group()
+            await process.wait()
 
     def _kill_group(self) -> None:
         """Once a process: its number may be given away again when the group is empty."""

@@ -323,7 +323,8 @@ async def test_an_impatient_second_ctrl_c_ends_all_at_once(start: Callable[..., 
     os.killpg(up.process.pid, signal.SIGINT)
     # Long before the hour that it has for an orderly end.
     assert await up.ended() == 130
-    assert up.left() == {}
+    # What is killed is not waited for.
+    await wait_until(lambda: up.left() == {}, message="what was killed to be gone")
 
 
 async def test_given_stores_are_used_and_left_alone(
@@ -363,6 +364,7 @@ async def test_a_node_that_keeps_dying_is_given_up_with_its_own_words(
     tmp_path: Path, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "RESTART_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(local, "STEADY_S", 10 * PATIENCE_S)  # however late it is looked at
     port = free_port()
     environ = bare_environment() | given | {"METRICS_ENABLED": "false"}
     said: list[str] = []

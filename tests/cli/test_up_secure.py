@@ -97,11 +97,11 @@ async def test_what_it_prints_is_true_word_for_word(start: Callable[..., Up]) ->
     assert "completed" in ended.stdout
     assert '"cluster_id"' in ended.stdout
     assert "all as they were written" in ended.stdout
+    assert await up.stop() == 0
     # Nothing keeps the password but its hash, and no log has it.
     for file in up.place.rglob("*"):
         if file.is_file() and file.name != "out":
             assert secret.encode() not in file.read_bytes(), file
-    assert await up.stop() == 0
 
 
 async def test_a_second_start_shows_no_password_and_the_first_one_is_still_good(start: Callable[..., Up]) -> None:
