@@ -81,14 +81,14 @@ class Tracing:
         inside = _inside(traced)
         now_ns = time.time_ns()
         links = [] if traced is None else [_link(text) for text in (traced.parent, traced.ran) if text is not None]
-        if waited_s > 0:
-            self._tracer.start_span(
-                f"wait {queue}",
-                inside,
-                SpanKind.INTERNAL,
-                attributes=_messaging("wait", None, queue) | about,
-                start_time=now_ns - round(waited_s * 1e9),
-            ).end(now_ns)
+        # Two processes read the cluster's clock: less than nothing is nothing.
+        self._tracer.start_span(
+            f"wait {queue}",
+            inside,
+            SpanKind.INTERNAL,
+            attributes=_messaging("wait", None, queue) | about,
+            start_time=now_ns - round(max(waited_s, 0.0) * 1e9),
+        ).end(now_ns)
         span = self._tracer.start_span(
             f"process {queue}",
             inside,

@@ -11,6 +11,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = {"HANDLERS": "examples.jobs,tests.handlers,tests.engine.more_handlers", "MAX_RETRIES": "2"}
+# How far apart two processes' readings of the cluster's clock may be, on a busy machine.
+READINGS = timedelta(milliseconds=250)
 
 
 def outcomes(job: dict[str, Any]) -> list[str]:
@@ -30,12 +32,14 @@ async def test_a_job_for_later_does_not_start_early(shared: NodeProcess, shared_
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
         return {"delay": seconds} if how == "delay" else {"scheduled_at": moment.isoformat()}
 
-    soon, later = await shared.submit("journaled", **after(1.0)), await shared.submit("journaled", **after(3600))
+    soon, later = await shared.submit("journaled", **after(5.0)), await shared.submit("journaled", **after(3600))
     done = await shared.wait(soon)
     assert done["status"] == "completed"
     due, started = (datetime.fromisoformat(done[key]) for key in ("scheduled_at", "started_at"))
     # How late is a matter of the machine, and measured by the benchmarks.
-    assert started >= due
+    # Two processes read the cluster's clock, each by its own round trip; tests/queue/test_leader_index.py holds the
+    # due time to the millisecond.
+    assert started >= due - READINGS
     assert (await shared.job(later))["status"] == "scheduled"
     assert shared_journal.starts(later) == []
     await shared.api.post(f"/api/v1/jobs/{later}/cancel")
@@ -70,8 +74,8 @@ async def test_a_jobs_own_number_of_retries_holds(shared: NodeProcess) -> None:
 @pytest.mark.parametrize(
     ("policy", "gaps_ms"),
     [
-        ({"kind": "fixed", "base_ms": 120, "max_ms": 120, "jitter": 0}, [120, 120]),
-        ({"kind": "exponential", "base_ms": 80, "max_ms": 150, "multiplier": 3.0, "jitter": 0}, [80, 150]),
+        ({"kind": "fixed", "base_ms": 600, "max_ms": 600, "jitter": 0}, [600, 600]),
+        ({"kind": "exponential", "base_ms": 400, "max_ms": 750, "multiplier": 3.0, "jitter": 0}, [400, 750]),
     ],
 )
 async def test_a_retry_waits_as_long_as_its_policy_says(
@@ -83,7 +87,7 @@ async def test_a_retry_waits_as_long_as_its_policy_says(
     for before, after, gap_ms in zip(history, history[1:], gaps_ms, strict=False):
         waited = datetime.fromisoformat(after["started_at"]) - datetime.fromisoformat(before["ended_at"])
         # How late is a matter of the machine; tests/queue/test_retry.py holds the delays to the millisecond.
-        assert timedelta(milliseconds=gap_ms) <= waited
+        assert timedelta(milliseconds=gap_ms) - READINGS <= waited
 
 
 async def test_a_handler_can_say_do_not_retry(shared: NodeProcess, shared_journal: Journal) -> None:
@@ -98,7 +102,8 @@ async def test_a_handler_can_say_when_to_come_again(shared: NodeProcess, shared_
     job = await shared.wait(job_id)
     assert (job["status"], job["result"], outcomes(job)) == ("completed", "fine", ["failed", "completed"])
     first, second = shared_journal.starts(job_id)
-    assert second.at_ns - first.at_ns >= 0.2e9
+    # 0.2 s, read twice; its policy alone would give less.
+    assert second.at_ns - first.at_ns >= 0.12e9
 
 
 async def test_a_handler_that_exits_fails_its_job_and_not_its_process(shared: NodeProcess) -> None:
@@ -166,9 +171,9 @@ async def test_a_job_whose_time_has_passed_is_not_started(
     # Ten slots: these hold them all, so that the eleventh job waits beyond its time.
     busy = await shared.submit_many([{"type": "journaled", "payload": {"gate": gate.path}, "priority": 10}] * 10)
     await wait_until(lambda: {line.job_id for line in shared_journal.starts()} >= set(busy))
-    soon = datetime.now(UTC) + timedelta(seconds=1.0)
+    soon = datetime.now(UTC) + timedelta(seconds=5.0)
     job_id = await shared.submit("journaled", expires_at=soon.isoformat())
-    await wait_until(lambda: datetime.now(UTC) > soon + timedelta(seconds=0.1))
+    await wait_until(lambda: datetime.now(UTC) > soon + timedelta(seconds=1.0))
     gate.open()
     job = await shared.wait(job_id)
     assert (job["status"], outcomes(job), job["error"]["type"]) == ("failed", ["expired"], "Expired")

@@ -135,11 +135,11 @@ async def test_the_time_in_the_queue_is_counted_from_when_the_job_could_run(
     traced: NodeProcess, receiver: Receiver
 ) -> None:
     trace = f"c{TRACE[1:]}"
-    await traced.wait(await submitted(traced, "span", trace, delay=0.3))
+    await traced.wait(await submitted(traced, "span", trace, delay=1.0))
     found = await spans(receiver, trace, 4)
     [wait], [submit] = named(found, "wait default"), named(found, "submit default")
     # Its delay is no waiting. (Times are those of one machine here.)
-    assert wait.start_ns - submit.start_ns >= 250e6
+    assert wait.start_ns - submit.start_ns >= 700e6
 
 
 async def test_a_batch_is_one_span_whose_jobs_are_all_its_children(traced: NodeProcess, receiver: Receiver) -> None:
@@ -171,7 +171,7 @@ async def test_links_outlive_the_index_and_the_leader(
 ) -> None:
     trace = f"1{TRACE[1:]}"
     # In .env it is as good as in the environment.
-    settings = {"HANDLERS": HANDLERS, "RETRY_BASE_DELAY": "3s", "TRACING_ENABLED": "true"}
+    settings = {"HANDLERS": HANDLERS, "RETRY_BASE_DELAY": "10s", "TRACING_ENABLED": "true"}
     async with node(environment | settings, start=False) as one:
         env_file = one.environment_file()
         env_file.write_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={receiver.url}\nOTEL_BSP_SCHEDULE_DELAY=50\n")
@@ -182,7 +182,7 @@ async def test_links_outlive_the_index_and_the_leader(
             return bool((await one.job(job_id))["status"] == "retrying")
 
         await wait_until(retrying, message="the first try to fail")
-        await wait_until(lambda: len(named(receiver.of(trace), "process default")) == 1, message="its span")
+        await wait_until(lambda: len(named(receiver.of(trace), "process default")) >= 1, message="its span")
         await one.kill()
         with redis.Redis.from_url(redis_server.url) as client:
             for key in client.scan_iter(match=f"hegemon:*{environment['CLUSTER_ID']}*", count=1000):
