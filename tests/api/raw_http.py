@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from hegemon.api.activity_streams import ActivityStreams
 from hegemon.api.app import create_app
@@ -107,6 +108,11 @@ class Raw:
         await self.server.stop(0.1)
 
 
+def no_sweep_of_its_own() -> AbstractContextManager[object]:
+    """A server sweeps when a test lets time pass, and not once more in the same moment by its own clock."""
+    return mock.patch("hegemon.api.server._SWEEP_EVERY_S", HOUR.total_seconds())
+
+
 @asynccontextmanager
 async def raw_server(*, open_node: bool = False, origins: tuple[str, ...] = (), **limits: Any) -> AsyncIterator[Raw]:
     """A server whose limits are an hour each unless they are given."""
@@ -125,10 +131,11 @@ async def raw_server(*, open_node: bool = False, origins: tuple[str, ...] = (), 
     server = ApiServer(app, host="127.0.0.1", port=0, limits=settings)
     raw = Raw(server, node, app.streams)
     feed = asyncio.create_task(node.feed.run())
-    await server.start()
-    try:
-        yield raw
-    finally:
-        await raw.close()
-        feed.cancel()
-        await asyncio.gather(feed, return_exceptions=True)
+    with no_sweep_of_its_own():
+        await server.start()
+        try:
+            yield raw
+        finally:
+            await raw.close()
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)

@@ -36,7 +36,9 @@ ENDLESS = "streamActivity"
 
 def description(secured: Secured) -> Any:
     """The description as the node serves it, without what has no end."""
-    return schemathesis.openapi.from_url(f"{secured.url}/openapi.json").exclude(operation_id=ENDLESS)
+    return schemathesis.openapi.from_url(f"{secured.url}/openapi.json", timeout=PATIENCE_S).exclude(
+        operation_id=ENDLESS
+    )
 
 
 def options(examples: int) -> hypothesis.settings:

@@ -10,6 +10,7 @@ from hegemon.cluster.settings import all_settings, load
 from hegemon.queue.errors import StoreUnavailable
 from tests.api.documented import assert_problem
 from tests.api.memory import MemoryNode
+from tests.waiting import PATIENCE_S
 
 ALGORITHMS = "/api/v1/election/algorithms"
 STEP_DOWN = "/api/v1/election/step-down"
@@ -96,7 +97,7 @@ def test_the_leader_steps_down_for_the_pause_that_was_asked(
 
 
 def test_a_post_that_announces_no_body_means_the_defaults_as_curl_sends_it(server: ApiServer, node: MemoryNode) -> None:
-    connection = HTTPConnection(server.host, server.port, timeout=10)
+    connection = HTTPConnection(server.host, server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", STEP_DOWN)
     connection.endheaders()
     assert connection.getresponse().status == 202

@@ -109,7 +109,7 @@ async def test_a_stream_shows_what_it_was_asked_for(raw: Raw) -> None:
 async def test_what_cannot_be_a_parameter_is_refused(
     raw: Raw, params: dict[str, str], headers: dict[str, str], field: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=raw.server.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=raw.server.url, timeout=PATIENCE_S, trust_env=False) as client:
         answer = await client.get(STREAM, params=params, headers=headers)
         assert_problem(answer, 422, "invalid_parameter", field)
         assert (await client.head(STREAM)).headers["content-type"] == "text/event-stream"
@@ -272,7 +272,10 @@ async def test_a_client_that_falls_further_and_further_behind_is_dropped_althoug
 
 async def test_one_stream_too_many_is_turned_away_until_another_one_ends() -> None:
     async with raw_server(max_activity_streams=1) as raw:
-        async with listening(raw.server.url), httpx.AsyncClient(base_url=raw.server.url, trust_env=False) as client:
+        async with (
+            listening(raw.server.url),
+            httpx.AsyncClient(base_url=raw.server.url, timeout=PATIENCE_S, trust_env=False) as client,
+        ):
             answer = await client.get(STREAM)
             assert_problem(answer, 503, "too_many_streams")
             assert int(answer.headers["retry-after"]) > 0
@@ -344,7 +347,7 @@ async def test_a_stream_ends_with_its_credential_and_not_one_event_later(
 async def test_a_stream_is_for_readers_alone(mongo_server: MongoServer, database: str) -> None:
     async with (
         open_secured(mongo_server.uri, database) as secured,
-        httpx.AsyncClient(base_url=secured.url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=secured.url, timeout=PATIENCE_S, trust_env=False) as client,
     ):
         assert_problem(await client.get(STREAM), 401, "unauthenticated")
         assert_problem(await client.get(STREAM, headers=secured.headers("worker")), 403, "forbidden")

@@ -20,6 +20,7 @@ from hegemon.api.server import ApiServer, metrics_app
 from hegemon.api.tls import ServerTls, TlsError, TlsFiles
 from hegemon.cluster.limit_settings import LimitSettings
 from tests.api.memory import metrics_of
+from tests.api.raw_http import no_sweep_of_its_own
 from tests.certificates import Authority, Files
 from tests.waiting import PATIENCE_S, output_of, wait_until
 
@@ -38,11 +39,12 @@ async def serving(
 ) -> AsyncIterator[tuple[ApiServer, ServerTls]]:
     tls = ServerTls(files, check_s=check_s)
     server = ApiServer(metrics_app(metrics_of(b"up 1\n")), host="127.0.0.1", port=0, tls=tls, limits=limits)
-    await server.start()
-    try:
-        yield server, tls
-    finally:
-        await server.stop(1.0)
+    with no_sweep_of_its_own():
+        await server.start()
+        try:
+            yield server, tls
+        finally:
+            await server.stop(1.0)
 
 
 def of(files: Files, **options: Any) -> TlsFiles:

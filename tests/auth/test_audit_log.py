@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hegemon.auth import audit_sampling
 from hegemon.auth.audit import AuditLog
 from hegemon.auth.audit_chain import CHECKPOINT, Entry, Head, Keys, Record
 from hegemon.auth.audit_sampling import BURST, KINDS_MAX, WINDOW_S, RefusalSampler
@@ -238,7 +239,10 @@ async def test_a_crash_between_checkpoint_and_removal_leaves_no_fault_and_is_mad
     assert await faults(store) == set()
 
 
-async def test_refusals_fill_neither_the_log_nor_the_buffer(store: Trouble) -> None:
+async def test_refusals_fill_neither_the_log_nor_the_buffer(store: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All come at once, however long that takes.
+    monkeypatch.setattr(audit_sampling, "WINDOW_S", 3600.0)
+    monkeypatch.setattr(audit_sampling, "RATE", 0.0)
     log = log_on(store, buffer_max=100)
     refusal = log.record(principal="", action="cancelJob", outcome="unauthenticated", address="10.0.0.7", status=401)
     for _ in range(1000):

@@ -79,7 +79,7 @@ async def test_more_logins_than_the_queue_holds_are_turned_away_at_once() -> Non
     gate.set()
     await asyncio.gather(*waiting)
     blocked.result()
-    await wait_until(lambda: passwords._waiting == 0, 30, "the queue to be empty")
+    await wait_until(lambda: passwords._waiting == 0, message="the queue to be empty")
     await passwords.hash(PASSWORD)
     passwords.close()
 
@@ -94,7 +94,7 @@ async def test_a_caller_who_leaves_stays_in_the_queue_until_the_thread_is_done_w
     await asyncio.gather(gone, return_exceptions=True)
     gate.set()
     blocked.result()
-    await wait_until(lambda: passwords._waiting == 0, 30, "the queue to be empty")
+    await wait_until(lambda: passwords._waiting == 0, message="the queue to be empty")
     passwords.close()
 
 

@@ -26,10 +26,12 @@ _HOME = "\x1b[H"
 
 
 class Terminal:
-    """`columns` by `lines`. `written` is everything that the command wrote so far."""
+    """`columns` by `lines`. `written` is everything that the command wrote so far, `before` the
+    settings before there was one."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self._ours, self._theirs = pty.openpty()
+        self.before = self.settings
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.written = ""
         self.process: subprocess.Popen[bytes] | None = None

@@ -184,6 +184,8 @@ def test_where_no_password_can_be_typed_the_way_out_is_named(line: tuple[str, ..
 def test_the_monitor_shows_a_token_and_says_when_one_is_wanted(
     variable: str, guarded: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HEGEMON_CURL", f"-m {PATIENCE_S:g}")
+
     def look() -> str:
         command = [str(SCRIPTS / "monitor.sh"), "-c", "1", guarded["n2"].url]
         ended = subprocess.run(command, text=True, capture_output=True, timeout=PATIENCE_S, check=False)

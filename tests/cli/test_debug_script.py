@@ -41,7 +41,7 @@ def run(directory: Path, *args: str, **more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [str(ROOT / "scripts" / "debug.sh"), "-o", "report.tar.gz", *args],
         cwd=directory,
-        env=environment("http://127.0.0.1:1", **more),
+        env=environment("http://127.0.0.1:1", **({"HEGEMON_CURL": f"-m {PATIENCE_S:g}"} | more)),
         text=True,
         capture_output=True,
         timeout=4 * PATIENCE_S,

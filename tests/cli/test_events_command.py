@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer
+from hegemon.cli import events
 from tests.api.memory import MemoryNode
 from tests.cli.conftest import Ended, Run
 
@@ -96,7 +99,8 @@ def test_following_shows_each_event_once_and_goes_on(
             raise KeyboardInterrupt
         step()
 
-    monkeypatch.setattr("hegemon.cli.events.time.sleep", pause)
+    # Not `time.sleep` itself, which threads of MongoDB's client call too.
+    monkeypatch.setattr(events, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
     ended = command("--follow", "--json")
     assert [json.loads(line)["kind"] for line in ended.out.splitlines()] == [
         *("office.taken", "job.dead", "store.lost", "store.back", "node.stopping"),

@@ -11,11 +11,13 @@ import pytest
 
 from hegemon.api.app import create_app
 from hegemon.api.server import ApiServer
+from hegemon.cli import log_nodes
 from hegemon.cli.log_nodes import ClusterLog
 from hegemon.cluster.ports import ElectionInfo, NodeInfo
 from tests.api.memory import STARTED_AT, MemoryNode
 from tests.cli.conftest import Ended, Run
 from tests.nodes import free_port
+from tests.waiting import PATIENCE_S
 
 JOB = "0199a4b2-6c1e-7000-8000-3f1f0c9d2b7a"
 
@@ -67,7 +69,9 @@ class Several:
 
 
 @pytest.fixture
-def several(server_loop: asyncio.AbstractEventLoop) -> Iterator[Several]:
+def several(server_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Several]:
+    for name in ("PATIENCE_S", "FIRST_PATIENCE_S"):
+        monkeypatch.setattr(log_nodes, name, PATIENCE_S)
     made = Several(server_loop)
     for name in ("n1", "n2"):
         made.start(name)

@@ -21,12 +21,11 @@ ALT_ON, ALT_OFF = "\x1b[?1049h", "\x1b[?1049l"
 
 def test_keys_change_the_view_and_q_leaves_the_terminal_as_it_was() -> None:
     with serving() as node, at_a_terminal("--url", node.url, "top", "--every", "100ms") as terminal:
-        before = terminal.settings
         terminal.until(r"^q ends   p pauses   tab nodes   s sorts: NODE")
         screen = terminal.until(r"^rate  done 41\.5  in 42\.0")
         assert "3 of type unheard-of wait for a worker" in screen
         assert len(screen.split("\n")) == 24
-        assert terminal.settings != before
+        assert terminal.settings != terminal.before
         terminal.press("\t")
         terminal.until(r"tab queues")
         terminal.press("s")
@@ -46,7 +45,7 @@ def test_keys_change_the_view_and_q_leaves_the_terminal_as_it_was() -> None:
         assert len(screen.split("\n")) == 40
         terminal.press("q")
         assert terminal.ended() == 0
-        assert terminal.settings == before
+        assert terminal.settings == terminal.before
     assert terminal.written.index(ALT_ON) < terminal.written.index(ALT_OFF)
     assert "\x1b[32m" in terminal.written
 

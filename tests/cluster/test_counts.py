@@ -16,7 +16,7 @@ async def test_stats_count_a_held_job_once_and_name_the_type_that_waits_for_a_ha
         "HANDLERS": "examples.jobs",
     }
     async with node(environment) as one:
-        sleeping = [await one.submit("sleep", {"seconds": 60}) for _ in range(2)]
+        sleeping = [await one.submit("sleep", {"seconds": 3600}) for _ in range(2)]
         await one.submit("send-fax")
 
         async def settled() -> bool:

@@ -17,7 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from hegemon.cluster.embedded import EmbeddedError, EmbeddedMongo, EmbeddedRedis
 from tests.nodes import free_port
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE, PATIENCE_S, wait_until
 
 
 def alive(pid: int) -> bool:
@@ -53,7 +53,8 @@ async def test_redis_starts_append_only_without_eviction_on_loopback_alone(own_r
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_redis_keeps_its_data_and_port_when_started_again(tmp_path: Path, end: str) -> None:
-    server = EmbeddedRedis(tmp_path)
+    # Below those that the kernel gives to connections: one made between the two starts might get it.
+    server = EmbeddedRedis(tmp_path, port=free_port())
     await server.start()
     first_pid, url = server.pid, server.url
     async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
@@ -91,7 +92,7 @@ async def test_mongo_takes_transactions_and_keeps_what_it_acknowledged_across_a_
 async def test_mongo_comes_up_on_another_port_with_its_data(own_mongo: EmbeddedMongo) -> None:
     await asyncio.to_thread(insert, own_mongo, 1)
     await own_mongo.stop()
-    moved = EmbeddedMongo(own_mongo.data_dir, port=free_port())
+    moved = EmbeddedMongo(own_mongo.data_dir, port=free_port(), start_timeout=PATIENCE)
     try:
         await moved.start()
         assert moved.port != own_mongo.port
@@ -184,7 +185,7 @@ async def test_a_second_server_on_one_directory_is_refused(
 async def test_a_taken_port_is_refused_with_the_servers_own_words(
     own_redis: EmbeddedRedis, tmp_path: Path, server_type: type[EmbeddedRedis | EmbeddedMongo]
 ) -> None:
-    server = server_type(tmp_path / "other", port=own_redis.port)
+    server = server_type(tmp_path / "other", port=own_redis.port, start_timeout=PATIENCE)
     with pytest.raises(EmbeddedError, match=r"(?s)ended with code \d+ while starting.*already in use"):
         await server.start()
     assert server.pid is None

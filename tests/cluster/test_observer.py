@@ -40,7 +40,7 @@ def observer(*workers: Worker, failure: StoreUnavailable | None = None) -> NodeO
         leadership=leadership,
         supervisor=supervisor,
         pulse=Pulse(acknowledged_s=time.monotonic() + 3600, state=READY),
-        mongo_breaker=Breaker("MongoDB"),
+        mongo_breaker=Breaker("MongoDB", open_s=600.0),
         redis_breaker=Breaker("Redis"),
         url=lambda: "",
         activity=nothing,

@@ -91,7 +91,7 @@ async def test_two_voters_made_from_settings_elect_hand_over_and_know_who_is_fit
         await wait_until(lambda: fitness(nodes[leader]) == {leader: True, other: False})
         nodes[other].shell.fit(True)
         await wait_until(lambda: fitness(nodes[leader]) == {leader: True, other: True})
-        await nodes[leader].shell.resign("step-down", 30.0)
+        await nodes[leader].shell.resign("step-down", 600.0)
         await wait_until(lambda: nodes[other].shell.wanted is not None)
         assert nodes[leader].shell.view.role is Role.RESIGNED
         assert nodes[leader].traffic["datagrams_out"] > 0

@@ -44,7 +44,7 @@ def options(index: Index, jobs: Jobs, mongo_server: MongoServer, database: str, 
         "grace_ms": 200,
         "result_bytes_max": 1 << 20,
         "max_retries": 0,
-        "timeout_ms": 60_000,
+        "timeout_ms": 3_600_000,
     }
 
 
@@ -121,7 +121,7 @@ async def test_a_death_is_reported_at_once_with_what_ran_and_another_process_tak
     supervisor: Supervisor, index: Index, jobs: Jobs, journal: Journal
 ) -> None:
     worker = await opened(supervisor)
-    job_id = await run(index, jobs, worker, type_="journaled", payload={"seconds": 60})
+    job_id = await run(index, jobs, worker, type_="journaled", payload={"seconds": 3600})
     await wait_until(lambda: journal.starts(job_id))
     os.kill(worker.pid, signal.SIGKILL)
 
@@ -141,9 +141,9 @@ async def test_a_handler_stuck_beyond_its_hard_timeout_costs_its_process_and_is_
     supervisor: Supervisor, index: Index, jobs: Jobs, journal: Journal
 ) -> None:
     worker = await opened(supervisor)
-    neighbour = await run(index, jobs, worker, type_="journaled", payload={"seconds": 60})
+    neighbour = await run(index, jobs, worker, type_="journaled", payload={"seconds": 3600})
     await wait_until(lambda: journal.starts(neighbour))
-    stuck = await run(index, jobs, worker, type_="blocking", payload={"seconds": 60}, timeout=0.3)
+    stuck = await run(index, jobs, worker, type_="blocking", payload={"seconds": 3600}, timeout=0.3)
 
     async def reported() -> dict[str, Any] | None:
         return (await index.leader.round(0)).dead.get(worker.id)

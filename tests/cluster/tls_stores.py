@@ -22,7 +22,7 @@ from hegemon.cluster.parentage import tied_to_parent
 from hegemon.cluster.server_binaries import find_redis_server
 from tests.certificates import Authority, Files
 from tests.nodes import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 PASSWORD = "p@ss/w:rd?&"
 ESCAPED = "p%40ss%2Fw%3Ard%3F%26"
@@ -120,7 +120,7 @@ class TlsMongo(EmbeddedMongo):
     """A mongod that speaks TLS alone, asks for a client's certificate, and lets in the user `hegemon` with PASSWORD."""
 
     def __init__(self, directory: Path, authority: Authority) -> None:
-        super().__init__(directory, port=free_port())
+        super().__init__(directory, port=free_port(), start_timeout=PATIENCE)
         self._authority = authority
         self._files = authority.write("mongod")
         self._client: Files = authority.write("mongo-admin")

@@ -21,8 +21,8 @@ def algorithm(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    # Bully's best comes back to lead some intervals after a setback.
-    return {"ELECTION_INTERVAL": "200ms"}
+    # Bully's best comes back to lead some intervals after a setback. There is room for jobs that wait on any node.
+    return {"ELECTION_INTERVAL": "200ms", "WORKER_COUNT": "64"}
 
 
 async def test_three_kills_of_the_leader_under_load_lose_nothing_and_repeat_nothing_recorded(cluster: Cluster) -> None:
@@ -45,14 +45,18 @@ async def test_a_leader_that_is_stopped_in_order_hands_over_and_leaves(cluster: 
     leader = await cluster.settle()
     async with cluster.load():
         await cluster.progress()
+        leader = await cluster.leader()  # a busy machine may have changed it meanwhile
+        before = len(leader.log)
         own = [worker["id"] for worker in await leader.workers() if worker["id"].startswith(f"{name_of(leader)}.")]
         leader.signal(signal.SIGTERM)
         successor = await cluster.leader(other_than=leader)
         await cluster.progress()
         assert await leader.ended() == 0, leader.log[-3000:]
         seen = len(successor.log)
-    # What it left is not found dead later: it took its leave of the stores.
-    assert '"event": "office_vacated"' in leader.log or '"office_vacated"' in leader.log, leader.log[-3000:]
+    # What it left is not found dead later: it took its leave of the stores. If it lost the office in that very moment,
+    # or MongoDB took longer than the second that it has for this, then it says so.
+    said = leader.log[before:]
+    assert any(f'"{word}"' in said for word in ("office_vacated", "office_lost", "resigned_unrecorded")), said[-3000:]
     leader.spawn()
     await cluster.settle()
     await cluster.clear_verdict()
@@ -87,11 +91,19 @@ async def test_a_leader_that_was_stopped_for_two_seconds_finds_its_epoch_refused
 
 
 async def test_a_leader_steps_down_when_asked_and_another_leads(cluster: Cluster) -> None:
-    leader = await cluster.settle()
+    await cluster.settle()
     async with cluster.load():
         await cluster.progress()
-        reply = await leader.api.post("/api/v1/election/step-down", json={"pause": 2})
-        assert reply.is_success, reply.text
+
+        async def asked() -> NodeProcess | None:
+            """Who led when it was asked: a busy machine may change the leader in between."""
+            one = await cluster.leader()
+            # Away for long enough for the other to be seen.
+            reply = await one.api.post("/api/v1/election/step-down", json={"pause": 10})
+            assert reply.is_success or reply.json()["code"] == "not_leader", reply.text
+            return one if reply.is_success else None
+
+        leader = await wait_until(asked, message="a leader to step down")
         await cluster.leader(other_than=leader)
         await cluster.progress()
     await cluster.settle()
@@ -102,12 +114,15 @@ async def test_what_a_killed_follower_was_running_runs_again_elsewhere(cluster: 
     leader = await cluster.settle()
     follower = next(node for node in cluster.nodes if node is not leader)
     nodes = await wait_until(lambda: _three(leader), message="a worker on each node")
-    count = len(cluster.marks())
-    # Half of the slots of all three: some run on the follower, and the others have room for them.
-    ids = await cluster.offer_many([{"type": "journaled", "payload": {"gate": cluster.gate}} for _ in range(6)])
-    await wait_until(lambda: len(cluster.marks()) >= count + 6, message="all to be begun")
-    theirs = {mark.id for mark in cluster.marks() if mark.id in ids and nodes[mark.pid] == name_of(follower)}
-    assert theirs
+    ids: set[str] = set()
+
+    async def given() -> set[str]:
+        """What the follower has begun: one that was not heard for a moment is given nothing that others can take."""
+        ids.update(await cluster.offer_many([{"type": "journaled", "payload": {"gate": cluster.gate}}] * 6))
+        await wait_until(lambda: ids <= {mark.id for mark in cluster.marks()}, message="all to be begun")
+        return {mark.id for mark in cluster.marks() if mark.id in ids and nodes.get(mark.pid) == name_of(follower)}
+
+    theirs = await wait_until(given, message="the follower to be given some")
     await follower.kill()
     await wait_until(lambda: all(len(cluster.starts(job_id)) > 1 for job_id in theirs), message="them to begin again")
     cluster.open_gate()

@@ -5,8 +5,10 @@ import signal
 
 import pytest
 
+from hegemon.cluster import election_trial
 from hegemon.cluster.election_trial import trial
 from tests.nodes import ROOT
+from tests.waiting import PATIENCE_S
 
 
 class Silent:
@@ -23,6 +25,8 @@ async def test_a_leader_that_is_told_to_stop_hands_over_and_no_job_of_its_runs_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for patience in ("STEADY_WITHIN_S", "DISPATCH_WITHIN_S", "RECORDED_WITHIN_S"):
+        monkeypatch.setattr(election_trial, patience, PATIENCE_S)
     # A machine that is busy with other things must not look like a dead node.
     settings = {"WORKER_LEASE": "60s"}
     async with trial("bully", 2, Silent(), settings=settings, load_per_s=20.0, job_s=0.05) as running:

@@ -16,6 +16,7 @@ import pytest
 from hegemon.version import VERSION
 from tests.clusters.cluster import Cluster, name_of
 from tests.nodes import ROOT, NodeProcess
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OLDER = "a7f376fc8f360e203e7e4b98dba99f762f32aed4"
@@ -66,26 +67,38 @@ async def versions(node: NodeProcess) -> dict[str, str]:
     return {one["id"]: one["version"] for one in found if one["alive"]}
 
 
+async def shows(node: NodeProcess, wanted: dict[str, str]) -> None:
+    """Wait until it sees these versions: a beat is looked at once a second, and is good for one."""
+
+    async def seen() -> bool:
+        return await versions(node) == wanted
+
+    await wait_until(seen, message=f"{name_of(node)} to see {wanted}")
+
+
 async def test_a_rolling_change_of_version_forwards_and_back_loses_no_job(cluster: Cluster, older: Path) -> None:
     first, second, third = cluster.nodes
-    assert set((await versions(first)).values()) == {OLDER_VERSION}
+    await shows(first, {name_of(node): OLDER_VERSION for node in cluster.nodes})
     async with cluster.load():
         await cluster.progress()
         await change(cluster, first, ROOT)
         mixed = {name_of(first): VERSION, name_of(second): OLDER_VERSION, name_of(third): OLDER_VERSION}
-        assert await versions(first) == await versions(third) == mixed
+        await shows(first, mixed)
+        await shows(third, mixed)
         # What only one of them tells is missing, and no fault.
         stats = (await first.api.get("/api/v1/stats")).raise_for_status().json()
         assert name_of(first) in {node["id"] for node in stats["figures"]["nodes"]}
-        types = {one["type"]: one for one in (await first.api.get("/api/v1/types")).json()["types"]}
-        assert set(types["journaled"]["nodes"]) == set(mixed)
+
+        async def handled() -> bool:
+            types = {one["type"]: one for one in (await first.api.get("/api/v1/types")).json()["types"]}
+            return "journaled" in types and set(types["journaled"]["nodes"]) == set(mixed)
+
+        await wait_until(handled, message="the workers of all nodes to be known by what they handle")
         await change(cluster, second, ROOT)
         await change(cluster, third, ROOT)
-        assert set((await versions(first)).values()) == {VERSION}
+        await shows(first, {name_of(node): VERSION for node in cluster.nodes})
         await change(cluster, first, older)
-    assert await versions(second) == {name_of(node): VERSION for node in cluster.nodes} | {
-        name_of(first): OLDER_VERSION
-    }
+    await shows(second, {name_of(node): VERSION for node in cluster.nodes} | {name_of(first): OLDER_VERSION})
     cluster.all_run()
     verdict = await cluster.clear_verdict()
     assert verdict.ok

@@ -92,7 +92,7 @@ async def test_a_handler_that_talks_too_much_is_written_in_full_and_remembered_i
 
 
 async def test_the_leaders_lines_carry_its_epoch_and_term(shared: NodeProcess) -> None:
-    said = await line(shared, "leader_active")
+    said = await line(shared, "leader_active", grep="leader_active")
     assert said["epoch"] == (await shared.api.get("/api/v1/leader")).json()["epoch"]
     assert "term" in said
 

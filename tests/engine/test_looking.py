@@ -83,7 +83,8 @@ async def test_a_type_that_nobody_handles_waits_for_a_node_that_does_and_blocks_
 
     await wait_until(all_parked)
     assert {(await shared.job(job_id))["status"] for job_id in strange} == {"pending"}
-    knowing = shared_environment | {"HANDLERS": "tests.engine.curious_handlers"}
+    # This is about who runs what: a moment's pause of n1 is not to cost it the office.
+    knowing = shared_environment | {"HANDLERS": "tests.engine.curious_handlers", "OFFICE_TAKEOVER": "1m"}
     async with node(knowing, name="n2", start=False) as other:
         other.spawn()
         for job_id in strange:

@@ -13,7 +13,9 @@ HOUR_MS = 3_600_000
 
 async def test_a_rebuild_with_live_jobs_older_than_the_audits_patience_ends(environment: dict[str, str]) -> None:
     """The audit looks at them as soon as the index is whole, by a generation that must be the new one."""
-    async with node(environment) as running:
+    # A rebuild that Redis keeps waiting begins anew, as another generation.
+    patient = environment | {"REDIS_TIMEOUT": "60s", "WORKER_LEASE": "90s"}
+    async with node(patient) as running:
         await running.submit("noop", delay=3600)
         await running.stop()
         (found,) = documents(environment)

@@ -64,7 +64,13 @@ async def test_what_runs_is_finished_and_the_rest_waits_for_the_next_start(
         assert {found[job_id] for job_id in running} == {"completed"}
         assert found[later] in ("scheduled", "pending")
         await stopped.start()
-        leader: dict[str, Any] = (await stopped.api.get("/api/v1/leader")).json()
+
+        async def taken() -> dict[str, Any] | None:
+            """A node is ready before it leads."""
+            told: dict[str, Any] = (await stopped.api.get("/api/v1/leader")).json()
+            return told if told["leader_id"] is not None and told["epoch"] > 1 else None
+
+        leader = await wait_until(taken, message="the office to be taken anew")
         assert (leader["epoch"], leader["generation"]) == (2, 1), "the index was kept, and the office taken anew"
         for job_id in [*waiting, later]:
             assert (await stopped.wait(job_id))["status"] == "completed"

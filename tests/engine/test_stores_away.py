@@ -143,7 +143,12 @@ class Crash:
 
 async def generation(judge: Judge) -> int:
     """The index's, as the office has it."""
-    return int((await judge.node.api.get("/api/v1/leader")).json()["generation"])
+
+    async def told() -> dict[str, Any] | None:
+        answer = await judge.node.api.get("/api/v1/leader")  # The stores' time-outs are short here.
+        return answer.json() if answer.status_code == 200 else None
+
+    return int((await wait_until(told, message="the office's document"))["generation"])
 
 
 @pytest.mark.parametrize("how", [Stall, Crash])

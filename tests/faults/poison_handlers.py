@@ -68,7 +68,7 @@ async def forks(ctx: Context, orphans: str, dies: bool = True) -> str:
     journal("start", ctx)
     child = os.fork()
     if child == 0:
-        time.sleep(120)  # noqa: ASYNC251 - it holds what it inherited, and does nothing
+        time.sleep(3600)  # noqa: ASYNC251 - it holds what it inherited, and does nothing
         os._exit(0)
     with open(orphans, "a") as file:  # noqa: ASYNC230 - a test's handler
         file.write(f"{child}\n")

@@ -116,7 +116,7 @@ async def all_ran_again(trial: Trial) -> None:
 
 async def cancel_a_waiting_job(trial: Trial) -> None:
     """Due in some seconds: the cancellation finds it in the delayed set."""
-    job_id = await trial.offer("journaled", {"result": 7}, delay=3.0)
+    job_id = await trial.offer("journaled", {"result": 7}, delay=6.0)
     assert await trial.post(f"/api/v1/jobs/{job_id}/cancel") is None
 
 

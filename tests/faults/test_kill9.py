@@ -53,8 +53,8 @@ async def kill_a_worker(trial: Trial) -> None:
     async def killed() -> bool:
         try:
             return bool(await trial.node.workers()) and await trial.kill_worker() > 0
-        except ProcessLookupError:
-            return False  # It died just now, and its incarnation is not closed yet.
+        except (ProcessLookupError, IndexError):
+            return False  # It died just now, and its incarnation is not closed yet, or it is by now.
 
     await wait_until(killed, message="a worker to kill")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -147,7 +148,8 @@ def orphans(tmp_path: Path) -> Iterator[Path]:
     yield path
     if path.exists():
         for pid in left_behind(path):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def left_behind(orphans: Path) -> list[int]:

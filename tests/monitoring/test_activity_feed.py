@@ -13,7 +13,7 @@ from hegemon.queue import mongo
 from hegemon.queue.errors import StoreUnavailable
 from tests.conftest import MongoServer
 from tests.monitoring.test_activity import lives
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -21,6 +21,12 @@ async def db(mongo_server: MongoServer, database: str) -> AsyncIterator[mongo.Da
     client = mongo.connect(mongo_server.uri, timeout=PATIENCE)
     yield client[database]
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that answers slowly counts as away only where that is tried."""
+    monkeypatch.setattr(activity_feed, "READ_S", PATIENCE_S)
 
 
 class Ear:

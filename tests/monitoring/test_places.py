@@ -30,6 +30,8 @@ async def test_a_file_system_that_hangs_takes_one_thread_however_often_it_is_scr
     try:
         for _ in range(5):
             assert (await one._places())["hegemon_disk_free_bytes"] == []
+        await wait_until(lambda: asked, message="the thread to ask")
+        assert (await one._places())["hegemon_disk_free_bytes"] == []
         assert len(asked) == 1
     finally:
         answering.set()

@@ -10,6 +10,7 @@ from hegemon.queue.errors import InvalidJob, StoreUnavailable
 from hegemon.queue.queries import JobQueries
 from hegemon.queue.states import Status
 from tests.engine.parts import NOW_MS, Jobs, document
+from tests.waiting import PATIENCE_S
 
 DAY_MS = 86_400_000
 
@@ -79,7 +80,10 @@ async def test_removing_touches_ended_jobs_only_and_keeps_the_books(jobs: Jobs) 
     assert (await jobs.queries._meta.find_one({"_id": "removed"})) == {"_id": "removed", "request": 3}
 
 
-async def test_removals_at_once_by_one_node_and_by_several_are_all_done_and_all_in_the_books(jobs: Jobs) -> None:
+async def test_removals_at_once_by_one_node_and_by_several_are_all_done_and_all_in_the_books(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "TURN_S", PATIENCE_S)
     items = [document(n, more={"status": "failed"}) for n in range(24)]
     await jobs.put(*items)
     nodes = [jobs.queries, *(JobQueries(jobs.client, jobs.queries._database) for _ in range(2))]

@@ -19,7 +19,7 @@ from tests.engine.parts import TIMEOUT
 async def test_a_call_is_cancelled_however_far_its_connection_has_come(redis_server: RedisServer, steps: int) -> None:
     """redis-py swallows the cancellation at some of these moments; a leader's duties would then never end."""
     redis = Redis(redis_server.url, "test", timeout=TIMEOUT)
-    waiting = asyncio.create_task(redis.wait("nobody-wakes-us", 2.0))
+    waiting = asyncio.create_task(redis.wait("nobody-wakes-us", 60.0))
     for _ in range(steps):
         await asyncio.sleep(0)
     waiting.cancel()

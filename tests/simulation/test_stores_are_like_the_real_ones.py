@@ -32,7 +32,7 @@ from tests.simulation.paths import Path
 from tests.simulation.redis_data import Scripts
 from tests.simulation.redis_store import SimulatedRedis, client
 
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=60)
 # Opens connections to a real server by its address.
 LEFT_OUT = {"test_a_server_that_the_generation_was_not_confirmed_for_is_refused"}
 
