@@ -33,10 +33,11 @@ _FLAGS: Final = (
 # What axe knows of WCAG 2.2 A and AA, and its best practices.
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
-# A toast is gone after seven seconds, which a loaded machine may take to look at it.
+# A toast is gone after seven seconds, that of a copy after one and a half: a loaded machine may take as long to look.
 _TOASTS_STAY: Final = """
     const setTimer = window.setTimeout;
-    window.setTimeout = (work, wait, ...rest) => (wait === 7000 ? 0 : setTimer(work, wait, ...rest));
+    const ends = (work, wait) => [7000, 1500].includes(wait) && String(work).includes('node.remove()');
+    window.setTimeout = (work, wait, ...rest) => (ends(work, wait) ? 0 : setTimer(work, wait, ...rest));
 """
 
 
@@ -72,7 +73,6 @@ class View:
     def __init__(self, page: Page, url: str) -> None:
         self.page, self.url = page, url
         self.problems: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.problems.append(f"script: {error}"))
 
@@ -123,6 +123,8 @@ async def open_view(browser: Browser, url: str, **options: Any) -> AsyncIterator
     width, height = options.pop("size", LAPTOP)
     context = await browser.new_context(viewport={"width": width, "height": height}, **options)
     try:
+        # For pages that open others too.
+        context.set_default_timeout(PATIENCE_MS)
         await context.add_init_script(_TOASTS_STAY)
         view = View(await context.new_page(), url)
         yield view
