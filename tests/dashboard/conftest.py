@@ -38,11 +38,12 @@ async def cluster(
         redis_url=redis_server.url,
         mongodb_uri=mongo_server.uri,
         database=f"test_{name}",
-        # No worker is taken for dead because the machine is busy with a browser.
+        # No worker is taken for dead, and no leader, because the machine is busy with a browser.
         environment={
             "CLUSTER_ID": f"test-{name}",
             "HANDLERS": "examples.jobs,tests.handlers,tests.shaped_handlers",
             "WORKER_LEASE": "30s",
+            "OFFICE_TAKEOVER": "3s",
             "MONGODB_TIMEOUT": "60s",
             "REDIS_TIMEOUT": "10s",
         },
