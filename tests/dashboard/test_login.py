@@ -37,8 +37,8 @@ async def secured(redis_server: RedisServer, mongo_server: MongoServer) -> Async
         async with node(environment) as started:
             login = await started.api.post("/auth/login", json={"username": "admin", "password": ADMIN})
             bearer = {"authorization": f"Bearer {login.json()['access_token']}"}
-            for name, password, role in (("vera", VIEWER, "viewer"), ("wolf", WORKER, "worker")):
-                user = {"name": name, "password": password, "role": role}
+            for who, password, role in (("vera", VIEWER, "viewer"), ("wolf", WORKER, "worker")):
+                user = {"name": who, "password": password, "role": role}
                 assert (await started.api.post("/api/v1/users", json=user, headers=bearer)).status_code == 201
             job = await started.api.post("/api/v1/jobs", json={"type": "echo"}, headers=bearer)
             assert job.status_code == 201
