@@ -2,14 +2,23 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const PROPERTIES = new Set(['value', 'checked', 'disabled', 'hidden', 'indeterminate', 'htmlFor']);
 
+// What each element was made with, so that it can become another one.
+const given = new WeakMap();
+
+function put(node, name, value, before) {
+  const none = value === null || value === undefined || value === false;
+  if (name.startsWith('on')) {
+    if (before) node.removeEventListener(name.slice(2), before);
+    if (!none) node.addEventListener(name.slice(2), value);
+  } else if (name === 'style') for (const [key, to] of Object.entries(value ?? {})) node.style.setProperty(key, to);
+  else if (PROPERTIES.has(name)) node[name] = none ? (name === 'value' ? '' : false) : value;
+  else if (none) node.removeAttribute(name);
+  else node.setAttribute(name, value === true ? '' : value);
+}
+
 function build(node, props, kids) {
-  for (const [name, value] of Object.entries(props ?? {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name === 'style') for (const [key, to] of Object.entries(value)) node.style.setProperty(key, to);
-    else if (PROPERTIES.has(name)) node[name] = value;
-    else node.setAttribute(name, value === true ? '' : value);
-  }
+  for (const [name, value] of Object.entries(props ?? {})) if (value !== null && value !== undefined && value !== false) put(node, name, value);
+  given.set(node, props ?? {});
   node.append(...nodes(kids));
   return node;
 }
@@ -21,7 +30,7 @@ export const h = (tag, props, ...kids) => build(document.createElement(tag), pro
 /** An SVG element. */
 export const s = (tag, props, ...kids) => build(document.createElementNS(SVG, tag), props, kids);
 
-/** Put `kids` in the place of what `node` holds. */
+/** Put `kids` in the place of what `node` holds: once, or because a person asked for them. */
 export function fill(node, ...kids) {
   node.replaceChildren(...nodes(kids));
   return node;
@@ -32,46 +41,77 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Make the children of `parent` those of `items`: an element stays where its key and sign are the same, with its focus
- * and whatever a person has selected in it. `render(item)` makes a new one. */
+/** The same for what is drawn again and again by itself: an element that is there already stays, and becomes what it is to
+ * be. A browser makes no click of a press whose element was exchanged before it ended, and who came by keyboard would lose
+ * the place. `kids` are made for this call: they may be thrown away. */
+export function redraw(node, ...kids) {
+  let at = node.firstChild;
+  for (const kid of nodes(kids)) {
+    const fresh = kid instanceof Node ? kid : document.createTextNode(kid);
+    const mark = identity(fresh);
+    let old = at;
+    while (old && identity(old) !== mark) old = old.nextSibling;
+    if (old) {
+      while (at !== old) at = without(at);
+      at = old.nextSibling;
+      become(old, fresh);
+    } else node.insertBefore(fresh, at);
+  }
+  // A focus that goes with them is nobody's: on a button that took the place, the same key would do something else.
+  while (at) at = without(at);
+}
+
+function without(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
+}
+
+/** What does not change of a thing while it stays the same thing: where a link leads, what a button says. */
+function identity(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return '';
+  const name = node.dataset.key ?? node.getAttribute('aria-label') ?? node.getAttribute('href') ?? (node.tagName === 'BUTTON' ? node.textContent : '');
+  return `${node.tagName} ${name}`;
+}
+
+function become(old, fresh) {
+  if (old === fresh) return;
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  // Only what is another one than before: the rest may have been changed by others.
+  const before = given.get(old) ?? {}, now = given.get(fresh) ?? {};
+  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) if (before[name] !== now[name]) put(old, name, now[name], before[name]);
+  given.set(old, now);
+  redraw(old, [...fresh.childNodes]);
+}
+
+/** Make the children of `parent` those of `items`, each the same element for as long as its key is there, drawn anew when
+ * its sign is another one. `render(item)` makes one. */
 export function keep(parent, items, {key, sign, render}) {
-  const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-  let focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const around = [...parent.children].find((child) => child.contains(focused));
+  const wanted = new Set(items.map((item) => String(key(item))));
+  const old = new Map();
+  // Those that go, go first: then those below them need not be moved, which is like taking them out.
+  for (const child of [...parent.children]) {
+    if (wanted.has(child.dataset.key)) old.set(child.dataset.key, child);
+    else child.remove();
+  }
   let at = parent.firstElementChild;
   for (const item of items) {
     const name = String(key(item));
     const mark = sign(item);
-    let child = old.get(name);
-    old.delete(name);
-    if (!child || child.dataset.sign !== mark) {
-      const fresh = render(item);
-      fresh.dataset.key = name;
-      fresh.dataset.sign = mark;
-      if (child) {
-        if (focused && child.contains(focused)) focused = follow(fresh, path(child, focused));
-        if (child === at) at = fresh;
-        child.replaceWith(fresh);
-      }
-      child = fresh;
-    }
+    const child = old.get(name) ?? render(item);
+    if (old.delete(name) && child.dataset.sign !== mark) become(child, render(item));
+    child.dataset.key = name;
+    child.dataset.sign = mark;
     if (child === at) at = at.nextElementSibling;
     else parent.insertBefore(child, at);
   }
-  const lost = [...old.values()].some((gone) => gone.contains(focused));
-  for (const gone of old.values()) gone.remove();
-  // Whatever is taken out, or only moved, loses the focus.
-  const next = lost ? parent.firstElementChild : focused;
-  if (next && next !== document.activeElement) next.focus({preventScroll: true});
-}
-
-function path(from, to) {
-  const steps = [];
-  for (let node = to; node !== from; node = node.parentElement) steps.unshift([...node.parentElement.children].indexOf(node));
-  return steps;
-}
-
-function follow(from, steps) {
-  return steps.reduce((node, step) => node?.children[step], from);
+  // Whatever is taken out, or moved all the same, loses the focus.
+  if (focused && !parent.contains(document.activeElement)) [focused, around, parent.firstElementChild].find((one) => parent.contains(one))?.focus({preventScroll: true});
 }
 
 const ICONS = {

@@ -1,5 +1,5 @@
 // A table that stays alive: rows keep their place, focus and selection while what they show changes under them.
-import {fill, h, keep} from './dom.js';
+import {h, keep, redraw} from './dom.js';
 
 /** `columns`: [{label, cell(row), cls, hidden label for the eye}]; `key(row)`; `sign(row)` says when a row must be drawn
  * anew; `open(row)` gives the address behind it. With `pick` rows have a box: `onpick(selected)`.
@@ -62,7 +62,7 @@ export function list({columns, key, sign, open, pick = false, onpick, caption, e
     if (!body.querySelector('tr[tabindex="0"]')) roam(body.firstElementChild);
     table.hidden = !rows.length;
     none.hidden = rows.length > 0;
-    if (!rows.length) fill(none, empty?.() ?? 'Nothing here.');
+    if (!rows.length) redraw(none, empty?.() ?? 'Nothing here.');
     if (all) {
       const here = rows.filter((row) => selected.has(key(row))).length;
       all.checked = rows.length > 0 && here === rows.length;

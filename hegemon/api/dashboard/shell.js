@@ -1,7 +1,7 @@
 // The frame around every page: where one can go, who leads, whether what is shown is live, and the keys for all of it.
 import {logout, may, me} from './api.js';
 import {onCluster, others} from './cluster.js';
-import {fill, h, icon, say} from './dom.js';
+import {fill, h, icon, redraw, say} from './dom.js';
 import {dialog} from './feedback.js';
 import {feed, onFeed} from './feed.js';
 import {onFigures} from './figures.js';
@@ -50,7 +50,7 @@ export function frame(pages, staticBase) {
   const stops = [
     onCluster(({election}) => {
       say(brand, `${election.current_algorithm} · ${election.members.filter((member) => member.health === 'alive').length} of ${election.members.length} alive`);
-      fill(reign.leader, election.leader_id ?? h('span', {class: 's-failed'}, 'nobody'));
+      redraw(reign.leader, election.leader_id ?? h('span', {class: 's-failed'}, 'nobody'));
       say(reign.epoch, election.epoch ? `${election.epoch} · term ${election.term}` : '–');
       say(reign.node, election.node_id);
     }),

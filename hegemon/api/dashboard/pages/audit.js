@@ -1,6 +1,6 @@
 // Who did what, and whether the log that says so is whole.
 import {get} from '../api.js';
-import {fill, h, icon} from '../dom.js';
+import {h, icon, redraw} from '../dom.js';
 import {problem} from '../feedback.js';
 import {choiceFilter, textFilter} from '../filters.js';
 import {count, exact, plural} from '../format.js';
@@ -34,11 +34,11 @@ export function show({content, query, watch, onQuery, alive}) {
         slice = await get('/audit/verification', {from: next}, {timeout: 60_000});
         checked += slice.checked;
         next = slice.next;
-        fill(verdict, h('div', {class: 'verdict'}, `${count(checked)} entries checked…`));
+        redraw(verdict, h('div', {class: 'verdict'}, `${count(checked)} entries checked…`));
       } while (next && slice.ok && alive());
-      fill(verdict, slice.ok ? h('div', {class: 'verdict ok'}, icon('check'), h('span', null, `The log is whole: ${plural(checked, 'entry', 'entries')}. `, slice.head && h('small', null, 'Newest: ', h('span', {class: 'mono'}, `${slice.head.seq}:${slice.head.hash}`))))
+      redraw(verdict, slice.ok ? h('div', {class: 'verdict ok'}, icon('check'), h('span', null, `The log is whole: ${plural(checked, 'entry', 'entries')}. `, slice.head && h('small', null, 'Newest: ', h('span', {class: 'mono'}, `${slice.head.seq}:${slice.head.hash}`))))
         : h('div', {class: 'verdict bad'}, icon('alert'), h('span', null, 'The log is broken. ', slice.faults.map((fault) => `Entry ${fault.seq}: ${fault.says} `))));
-    } catch (error) { fill(verdict, problem(error)); }
+    } catch (error) { redraw(verdict, problem(error)); }
     check.disabled = false;
   }
 
@@ -46,11 +46,11 @@ export function show({content, query, watch, onQuery, alive}) {
     stop();
     const {principal, action, outcome, cursor} = query;
     stop = watch('/audit', {query: {principal, action, outcome, cursor, limit: 50}, every: 4000}, (page) => {
-      fill(wrong);
+      redraw(wrong);
       table.update(page.entries);
-      fill(foot, h('span', {class: 'grow'}, `${plural(page.entries.length, 'entry', 'entries')} on this page`), cursor && h('a', {class: 'button', href: href('/audit', {...query, cursor: ''})}, 'Newest'),
+      redraw(foot, h('span', {class: 'grow'}, `${plural(page.entries.length, 'entry', 'entries')} on this page`), cursor && h('a', {class: 'button', href: href('/audit', {...query, cursor: ''})}, 'Newest'),
         page.next_cursor && h('button', {class: 'button', onclick: () => setQuery({cursor: page.next_cursor})}, 'Older', icon('next')));
-    }, (error) => fill(wrong, problem(error)));
+    }, (error) => redraw(wrong, problem(error)));
   }
   onQuery((next) => {
     query = next;

@@ -1,6 +1,6 @@
 // Dead letters, grouped by what they died of: look at one, put back or remove a group, or all of them.
 import {get, may, post} from '../api.js';
-import {fill, h, icon} from '../dom.js';
+import {h, icon, redraw} from '../dom.js';
 import {complain, confirm, problem, toast} from '../feedback.js';
 import {matching, onFigures} from '../figures.js';
 import {met, remember, textFilter} from '../filters.js';
@@ -72,14 +72,14 @@ export function show({content, query, onQuery, onLeave, alive}) {
     if (!may('change')) return;
     const some = query.type || query.queue;
     const which = some ? Object.fromEntries(['type', 'queue'].filter((name) => query[name]).map((name) => [name, query[name]])) : {all: true};
-    fill(bar, Object.keys(WAYS).map((way) => h('button', {class: `button ${WAYS[way].danger ? 'danger' : ''}`, onclick: () => perform(way, which)}, `${WAYS[way].verb} ${some ? 'matching' : 'all'}…`)));
+    redraw(bar, Object.keys(WAYS).map((way) => h('button', {class: `button ${WAYS[way].danger ? 'danger' : ''}`, onclick: () => perform(way, which)}, `${WAYS[way].verb} ${some ? 'matching' : 'all'}…`)));
   }
 
   function showGroup(groups) {
     const one = groups.find((candidate) => candidate.name === query.group);
-    if (!one) return fill(detail);
-    const rows = h('tbody', null, one.jobs.slice(0, 100).map((job) => h('tr', null, h('td', {class: 'main'}, h('a', {href: jobAddress(job.id)}, tail(job.id))), h('td', {class: 'mid'}, job.queue), h('td', {class: 'main mid'}, h('div', {class: 'cut'}, job.error?.message ?? '')), h('td', {class: 'num'}, plural(job.history.length, 'try', 'tries')), h('td', {class: 'num'}, when(job.completed_at ?? job.updated_at)))));
-    return fill(detail, h('section', {class: 'panel', 'aria-label': 'Jobs of the group'}, h('header', null, h('h2', {class: 'grow cut'}, `${one.type}: ${one.kind}`), may('change') && Object.keys(WAYS).map((way) => button(way, () => one.jobs.map((job) => job.id))),
+    if (!one) return redraw(detail);
+    const rows = h('tbody', null, one.jobs.slice(0, 100).map((job) => h('tr', {'data-key': job.id}, h('td', {class: 'main'}, h('a', {href: jobAddress(job.id)}, tail(job.id))), h('td', {class: 'mid'}, job.queue), h('td', {class: 'main mid'}, h('div', {class: 'cut'}, job.error?.message ?? '')), h('td', {class: 'num'}, plural(job.history.length, 'try', 'tries')), h('td', {class: 'num'}, when(job.completed_at ?? job.updated_at)))));
+    return redraw(detail, h('section', {class: 'panel', 'data-key': one.name, 'aria-label': 'Jobs of the group'}, h('header', null, h('h2', {class: 'grow cut'}, `${one.type}: ${one.kind}`), may('change') && Object.keys(WAYS).map((way) => button(way, () => one.jobs.map((job) => job.id))),
       h('button', {class: 'button plain square', 'aria-label': 'Close the group', onclick: () => setQuery({group: ''})}, icon('close'))),
       h('div', {class: 'table'}, h('table', null, h('caption', {class: 'sr'}, 'Jobs of the group'), h('thead', null, h('tr', null, ['Job', 'Queue', 'Message', 'Tries', 'Died'].map((name, at) => h('th', {scope: 'col', class: ['', 'mid', 'mid', 'num', 'num'][at]}, name)))), rows)), one.jobs.length > 100 && h('footer', null, `the newest 100 of ${count(one.jobs.length)}`)));
   }
@@ -97,13 +97,13 @@ export function show({content, query, onQuery, onLeave, alive}) {
         cursor = found.next_cursor;
       } while (cursor && ++page < PAGES);
     } catch (error) {
-      if (mine === turn && alive()) fill(wrong, problem(error));
+      if (mine === turn && alive()) redraw(wrong, problem(error));
       return;
     }
     if (mine !== turn || !alive()) return;
-    fill(wrong);
+    redraw(wrong);
     const groups = group(jobs);
-    fill(note, cursor ? `groups of the newest ${count(jobs.length)}` : `${plural(jobs.length, 'dead letter')} in ${plural(groups.length, 'group')}`);
+    redraw(note, cursor ? `groups of the newest ${count(jobs.length)}` : `${plural(jobs.length, 'dead letter')} in ${plural(groups.length, 'group')}`);
     table.update(groups);
     showGroup(groups);
   }

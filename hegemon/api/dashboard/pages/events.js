@@ -1,6 +1,6 @@
 // What happened, newest first: the events of all nodes, filtered by kind, severity and node.
 import {cluster} from '../cluster.js';
-import {fill, h, say} from '../dom.js';
+import {h, redraw, say} from '../dom.js';
 import {feed, follow} from '../feed.js';
 import {problem} from '../feedback.js';
 import {choiceFilter, textFilter} from '../filters.js';
@@ -37,11 +37,11 @@ export function show({content, query, onQuery, onLeave}) {
   function begin() {
     stop();
     stop = follow(query, ({events}) => {
-      fill(wrong);
+      redraw(wrong);
       // Their order is that of their arrival in the store; a node's clock may be some milliseconds ahead of that.
       table.update([...events].sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)).slice(0, SHOWN));
       say(note, says(events.length));
-    }, (error) => fill(wrong, problem(error)));
+    }, (error) => redraw(wrong, problem(error)));
   }
   onLeave(() => stop());
   onQuery((next) => {

@@ -1,7 +1,7 @@
 // One job: why it is where it is, where its time went, what went in and what came out, and what can be done with it.
 import {Problem, may} from '../api.js';
 import {ACTS, act, applies} from '../bulk.js';
-import {fill, h, icon} from '../dom.js';
+import {fill, h, icon, redraw} from '../dom.js';
 import {copy, problem} from '../feedback.js';
 import {figures} from '../figures.js';
 import {ago, exact, now, plural, span, status, tail, when} from '../format.js';
@@ -35,7 +35,7 @@ function ledger({parts, from, to}) {
 }
 
 function facts(job) {
-  const row = (name, value) => value !== null && value !== undefined && value !== '' && [h('dt', null, name), h('dd', null, value)];
+  const row = (name, value) => value !== null && value !== undefined && value !== '' && [h('dt', {'data-key': name}, name), h('dd', {'data-key': name}, value)];
   return h('dl', {class: 'facts body'},
     row('Id', h('span', {class: 'mono'}, job.id)), row('Type', h('a', {href: href('/jobs', {type: job.type})}, job.type)), row('Queue', h('a', {href: href('/jobs', {queue: job.queue})}, job.queue)),
     row('Priority', String(job.priority)), row('Submitted by', job.scope), row('Created', h('span', null, exact(job.created_at), ' · ', when(job.created_at))),
@@ -48,7 +48,7 @@ function facts(job) {
 function tries(job) {
   return h('div', {class: 'table'}, h('table', null, h('caption', {class: 'sr'}, 'Tries'),
     h('thead', null, h('tr', null, ['Try', 'Outcome', 'Started', 'Ran', 'Node', 'Error'].map((name, at) => h('th', {scope: 'col', class: ['num', '', 'mid', 'num', 'mid', ''][at]}, name)))),
-    h('tbody', null, [...job.history].reverse().map((one) => h('tr', null, h('td', {class: 'num'}, String(one.attempt)), h('td', null, status(one.outcome)), h('td', {class: 'mid'}, one.started_at ? exact(one.started_at, {ms: true}) : '–'),
+    h('tbody', null, [...job.history].reverse().map((one) => h('tr', {'data-key': one.attempt}, h('td', {class: 'num'}, String(one.attempt)), h('td', null, status(one.outcome)), h('td', {class: 'mid'}, one.started_at ? exact(one.started_at, {ms: true}) : '–'),
       h('td', {class: 'num'}, one.started_at && one.ended_at ? span(Date.parse(one.ended_at) - Date.parse(one.started_at)) : '–'), h('td', {class: 'mid'}, one.node ?? one.worker?.split('.')[0] ?? '–'), h('td', {class: 'main', title: one.error ?? ''}, h('div', {class: 'cut'}, one.error ?? ''))))))) ;
 }
 
@@ -66,31 +66,30 @@ export function show({params, content, title, watch, alive}) {
     if (removes && alive()) done ? go(href('/jobs')) : follow();
   }
 
-  function showActions() {
-    fill(actions, may('change') && Object.entries(ACTS).filter(([name]) => applies(name, job.status)).map(([name, {verb, danger}]) => h('button', {class: `button ${danger ? 'danger' : ''}`, onclick: () => perform(name)}, verb)),
+  function actions() {
+    return h('div', {class: 'bar', 'data-key': 'actions'}, may('change') && Object.entries(ACTS).filter(([name]) => applies(name, job.status)).map(([name, {verb, danger}]) => h('button', {class: `button ${danger ? 'danger' : ''}`, onclick: () => perform(name)}, verb)),
       may('submit') && h('button', {class: 'button', onclick: () => openSubmit(job)}, icon('copy'), 'Submit a copy'));
   }
 
-  const head = h('section', {class: 'panel', 'aria-label': 'State'}), actions = h('div', {class: 'bar'});
-  const time = h('div'), left = h('div', {class: 'content', style: {padding: '0'}}), right = h('div', {class: 'content', style: {padding: '0'}});
+  const head = h('section', {class: 'panel', 'aria-label': 'State'});
+  const time = h('div', {'data-key': 'time'}), left = h('div', {class: 'content', style: {padding: '0'}}), right = h('div', {class: 'content', style: {padding: '0'}});
 
   function draw() {
     const live = !job.completed_at;
     const cut = phases(job, now());
-    fill(head, h('div', {class: 'body bar'}, h('span', {style: {'font-size': '14px'}}, status(job.status)), h('span', {class: 'muted says'}, explain(job, {stats: figures.stats, workers, ago, now: now()})),
-      job.progress && live && h('div', {class: 'load'}, h('div', {class: 'meter', role: 'progressbar', 'aria-label': 'Progress', 'aria-valuenow': Math.round(job.progress.fraction * 100) || 0}, h('i', {style: {width: `${(job.progress.fraction ?? 0) * 100}%`}})), h('span', {class: 'faint'}, `${Math.round((job.progress.fraction ?? 0) * 100)} % ${job.progress.message ?? ''}`)), actions));
-    fill(time, section('Where the time went', [timeline(cut), ledger(cut)], h('span', {class: 'note'}, plural(job.history.length, 'try', 'tries'))));
+    redraw(head, h('div', {class: 'body bar'}, h('span', {style: {'font-size': '14px'}}, status(job.status)), h('span', {class: 'muted says'}, explain(job, {stats: figures.stats, workers, ago, now: now()})),
+      job.progress && live && h('div', {class: 'load'}, h('div', {class: 'meter', role: 'progressbar', 'aria-label': 'Progress', 'aria-valuenow': Math.round(job.progress.fraction * 100) || 0}, h('i', {style: {width: `${(job.progress.fraction ?? 0) * 100}%`}})), h('span', {class: 'faint'}, `${Math.round((job.progress.fraction ?? 0) * 100)} % ${job.progress.message ?? ''}`)), actions()));
+    redraw(time, section('Where the time went', [timeline(cut), ledger(cut)], h('span', {class: 'note'}, plural(job.history.length, 'try', 'tries'))));
     const mark = `${job.status}|${job.updated_at}|${job.history.length}|${job.logs.length}|${JSON.stringify(job.progress)}`;
     if (mark === drawn) return;
     drawn = mark;
-    showActions();
-    fill(left, time,
+    redraw(left, time,
       job.error && section('Error', [h('div', {class: 'body'}, h('div', {class: 'problem'}, h('b', null, job.error.type), ' ', job.error.message)), job.error.traceback && h('pre', {class: 'code', tabindex: '0'}, job.error.traceback)], copyButton(job.error.traceback ?? job.error.message ?? '')),
       section('Payload', json(job.payload), copyButton(JSON.stringify(job.payload, null, 2))),
       job.status === 'completed' && section('Result', json(job.result), copyButton(JSON.stringify(job.result, null, 2))),
       job.history.length > 0 && section('Tries', tries(job)),
       job.logs.length > 0 && section('Log', h('ol', {class: 'logs', tabindex: '0'}, job.logs.map((line) => h('li', null, exact(line.at, {ms: true}), h('span', null, line.line ?? JSON.stringify(line)))))));
-    fill(right, section('Facts', facts(job)));
+    redraw(right, section('Facts', facts(job)));
   }
 
   let stop = () => {};

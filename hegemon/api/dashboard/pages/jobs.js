@@ -1,7 +1,7 @@
 // All jobs, newest first: filtered by what stands in the address, live, and acted on one, some or all of them.
 import {may} from '../api.js';
 import {ACTS, act, actOnMatching, applies} from '../bulk.js';
-import {fill, h, icon} from '../dom.js';
+import {h, icon, redraw} from '../dom.js';
 import {problem} from '../feedback.js';
 import {onFigures} from '../figures.js';
 import {met, remember, textFilter} from '../filters.js';
@@ -59,17 +59,18 @@ export function show({content, query, watch, onLeave, onQuery}) {
   }
 
   function showTabs() {
-    fill(tabs, ['', ...STATES].map((state) => {
+    redraw(tabs, ['', ...STATES].map((state) => {
       const number = counts && (state ? counts[state] : Object.values(counts).reduce((sum, value) => sum + value, 0));
-      return h('a', {href: href('/jobs', {...query, status: state, cursor: ''}), 'aria-current': (query.status ?? '') === state ? 'true' : null}, state ? state[0].toUpperCase() + state.slice(1) : 'All', number ? h('span', null, short(number)) : null);
+      return h('a', {'data-key': state || 'all', href: href('/jobs', {...query, status: state, cursor: ''}), 'aria-current': (query.status ?? '') === state ? 'true' : null}, state ? state[0].toUpperCase() + state.slice(1) : 'All', number ? h('span', null, short(number)) : null);
     }));
   }
 
   function showActs() {
     const chosen = rows.filter((job) => table.selected.has(job.id));
+    if (!chosen.length && acts.contains(document.activeElement)) table.focusFirst();
     acts.hidden = !chosen.length;
     if (!chosen.length) return;
-    fill(acts, h('b', null, `${plural(chosen.length, 'job')} selected`),
+    redraw(acts, h('b', null, `${plural(chosen.length, 'job')} selected`),
       Object.entries(ACTS).map(([name, {verb, danger}]) => h('button', {class: `button ${danger ? 'danger' : ''}`, disabled: !chosen.some((job) => applies(name, job.status)), onclick: async () => { if (await act(name, chosen)) table.clear(); }}, verb)),
       h('button', {class: 'button plain', onclick: () => table.clear()}, 'Clear'));
   }
@@ -77,11 +78,11 @@ export function show({content, query, watch, onLeave, onQuery}) {
   function showAll() {
     if (!may('change')) return;
     const names = Object.keys(ACTS).filter((name) => !query.status || applies(name, query.status));
-    fill(all, filtered() && names.map((name) => h('button', {class: 'button', onclick: () => actOnMatching(name, wanted())}, `${ACTS[name].verb} all matching…`)));
+    redraw(all, filtered() && names.map((name) => h('button', {class: 'button', onclick: () => actOnMatching(name, wanted())}, `${ACTS[name].verb} all matching…`)));
   }
 
   function showFoot(page) {
-    fill(foot, h('span', {class: 'grow'}, `${plural(page.jobs.length, 'job')} on this page${query.cursor ? '' : ', live'}`),
+    redraw(foot, h('span', {class: 'grow'}, `${plural(page.jobs.length, 'job')} on this page${query.cursor ? '' : ', live'}`),
       query.cursor && h('a', {class: 'button', href: href('/jobs', {...query, cursor: ''})}, 'Newest'),
       page.next_cursor && h('button', {class: 'button', onclick: () => { setQuery({cursor: page.next_cursor}); scrollTo(0, 0); }}, 'Older', icon('next')));
   }
@@ -92,12 +93,12 @@ export function show({content, query, watch, onLeave, onQuery}) {
     stop = watch('/jobs', {query: {...wanted(), limit: PAGE, cursor: query.cursor}, every: 2000}, (page) => {
       rows = page.jobs;
       remember(rows);
-      fill(wrong);
+      redraw(wrong);
       for (const id of [...table.selected]) if (!rows.some((job) => job.id === id)) table.selected.delete(id);
       table.update(rows);
       showFoot(page);
       showActs();
-    }, (error) => fill(wrong, problem(error)));
+    }, (error) => redraw(wrong, problem(error)));
   }
 
   onQuery((next) => {
@@ -110,7 +111,7 @@ export function show({content, query, watch, onLeave, onQuery}) {
   });
   onLeave(onFigures(({stats}) => {
     const next = stats?.jobs ?? null;
-    if (JSON.stringify(next) !== JSON.stringify(counts) && !tabs.contains(document.activeElement)) { counts = next; showTabs(); }
+    if (JSON.stringify(next) !== JSON.stringify(counts)) { counts = next; showTabs(); }
   }));
   showTabs();
   showAll();

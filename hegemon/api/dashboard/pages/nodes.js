@@ -1,7 +1,7 @@
 // Nodes, what they believe of the leadership, and the worker processes on each.
 import {ask, may} from '../api.js';
 import {cluster, onCluster} from '../cluster.js';
-import {fill, h, icon} from '../dom.js';
+import {h, icon, redraw} from '../dom.js';
 import {complain, confirm, problem, toast} from '../feedback.js';
 import {count, plural, status, when} from '../format.js';
 import {list} from '../list.js';
@@ -63,20 +63,17 @@ export function show({content, watch, onLeave}) {
         workers: workers.filter((worker) => worker.node === id && !worker.solo).length, rank: member?.rank, address: member?.address, url: node?.url ?? member?.url, version: node?.version ?? member?.version, started_at: node?.started_at};
     }));
     const row = (name, value) => [h('dt', null, name), h('dd', null, value)];
-    fill(facts, row('Leader', election.leader_id ? `${election.leader_id}${election.is_leader ? ', this node' : ''}` : h('span', {class: 's-failed'}, 'nobody')), row('Term, epoch', `${election.term}, ${election.epoch}`),
+    redraw(facts, row('Leader', election.leader_id ? `${election.leader_id}${election.is_leader ? ', this node' : ''}` : h('span', {class: 's-failed'}, 'nobody')), row('Term, epoch', `${election.term}, ${election.epoch}`),
       row('Algorithm', election.current_algorithm), row('Role of this node', election.role), row('Members', plural(election.members.length, 'node')),
       row('Election traffic', Object.entries(election.traffic).filter(([, value]) => value).map(([name, value]) => `${count(value)} ${name.replaceAll('_', ' ')}`).join(', ') || 'none'));
     if (!may('administer')) return;
     const leader = known.get(election.leader_id);
-    const mark = `${election.is_leader}|${leader?.url}`;
-    if (tools.dataset.mark === mark) return;
-    tools.dataset.mark = mark;
     // Only the leader itself can be asked, and a page may ask no other node than its own.
-    fill(tools, election.is_leader ? h('button', {class: 'button danger', onclick: stepDown}, 'Step down…')
+    redraw(tools, election.is_leader ? h('button', {class: 'button danger', onclick: stepDown}, 'Step down…')
       : leader ? h('a', {class: 'button', href: `${leader.url}${href('/nodes')}`, rel: 'noreferrer', target: '_blank'}, `Step down: on ${leader.id}`) : null);
   }
 
-  watch('/nodes', {every: 2000}, (found) => { nodes = found.nodes; fill(wrong); draw(); }, (error) => fill(wrong, problem(error)));
+  watch('/nodes', {every: 2000}, (found) => { nodes = found.nodes; redraw(wrong); draw(); }, (error) => redraw(wrong, problem(error)));
   watch('/workers', {every: 2000}, (found) => { workers = found.workers; workerTable.update(workers); draw(); });
   onLeave(onCluster(draw));
 }

@@ -1,6 +1,6 @@
 // Queues: what each holds, for how long its oldest job has waited, how fast it is. What the whole index holds is as of now;
 // the leader looks at each queue every few seconds.
-import {fill, h} from '../dom.js';
+import {h, redraw} from '../dom.js';
 import {problem} from '../feedback.js';
 import {onFigures} from '../figures.js';
 import {count, plural, rate, short, span} from '../format.js';
@@ -30,16 +30,16 @@ export function show({content, onLeave}) {
     h('section', {class: 'panel', 'aria-label': 'Jobs without a worker'}, h('header', null, h('h2', {class: 'grow'}, 'Waiting for a worker'), h('span', {class: 'note'}, 'no live worker handles their type')), parked));
 
   onLeave(onFigures(({stats, error}) => {
-    fill(wrong, error ? problem(error) : null);
+    redraw(wrong, error ? problem(error) : null);
     if (!stats) return;
     const {queues, depth_age_s: age} = stats.figures;
     table.update(queues);
-    fill(note, age === null ? 'no leader has looked yet' : `as of ${Math.round(age)} s ago; times of the last minute`);
+    redraw(note, age === null ? 'no leader has looked yet' : `as of ${Math.round(age)} s ago; times of the last minute`);
     const figure = (name, value, sub) => h('div', {class: 'figure'}, h('div', {class: 'name'}, name), h('div', {class: 'value'}, short(value)), h('div', {class: 'sub'}, sub));
     const {queue, jobs} = stats;
     const waiting = Object.entries(queue.parked);
-    fill(totals, figure('Ready', queue.ready, 'wait for a slot'), figure('With workers', queue.held, 'run, or are about to'), figure('Delayed', queue.delayed, 'due later'),
+    redraw(totals, figure('Ready', queue.ready, 'wait for a slot'), figure('With workers', queue.held, 'run, or are about to'), figure('Delayed', queue.delayed, 'due later'),
       figure('Without a worker', waiting.reduce((sum, [, value]) => sum + value, 0), plural(waiting.length, 'type')), figure('Completed', jobs.completed, 'kept'), figure('Dead letters', jobs.failed, 'kept'));
-    fill(parked, waiting.length ? h('dl', {class: 'facts'}, waiting.map(([type, value]) => [h('dt', null, type), h('dd', null, h('a', {href: href('/jobs', {type, status: 'pending'})}, plural(value, 'job')))])) : h('span', {class: 'muted'}, 'None. Every type that waits has a worker.'));
+    redraw(parked, waiting.length ? h('dl', {class: 'facts'}, waiting.map(([type, value]) => [h('dt', null, type), h('dd', null, h('a', {href: href('/jobs', {type, status: 'pending'})}, plural(value, 'job')))])) : h('span', {class: 'muted'}, 'None. Every type that waits has a worker.'));
   }));
 }
