@@ -24,11 +24,12 @@ class Relay:
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One, until either side ends it."""
+        both = {writer}
         with contextlib.suppress(OSError):
-            inner, outer = await asyncio.open_connection("127.0.0.1", self._port)
-            both = {writer, outer}
-            self._writers |= both
             try:
+                inner, outer = await asyncio.open_connection("127.0.0.1", self._port)
+                both.add(outer)
+                self._writers |= both
                 await asyncio.gather(_pass(reader, outer), _pass(inner, writer))
             finally:
                 self._writers -= both

@@ -1,6 +1,7 @@
 """The pages of the cluster in a real browser: what they tell while the leader is killed, and of their own node."""
 
 import re
+import signal
 import time
 from typing import Literal
 
@@ -139,6 +140,12 @@ async def test_the_page_says_that_its_own_node_is_gone_and_goes_on_when_it_is_ba
         await expect(lost).to_be_hidden()
         await expect(view.toast("answers again")).to_be_visible()
         await expect(page.locator(VERDICT)).to_contain_text("leads 3 nodes")
+        node.signal(signal.SIGSTOP)
+        try:
+            await expect(lost).to_contain_text("no answer within")  # not what was said of the loss before
+        finally:
+            node.signal(signal.SIGCONT)
+        await expect(page.locator(".live")).to_have_text("Live")
         # While nobody listened the browser said so.
         view.problems[:] = [problem for problem in view.problems if "net::ERR" not in problem]
 

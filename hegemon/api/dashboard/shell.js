@@ -80,10 +80,8 @@ export function frame(pages, staticBase) {
       fill(lost, icon('alert'), h('span', {class: 'grow'}, h('span'), ' ', h('small')), h('button', {class: 'button', onclick: probe}, 'Try now'));
     }
     const [words1, words2] = lost.querySelector('.grow').children;
-    if (!words1.textContent) {
-      const elsewhere = others();
-      fill(words1, `The connection is lost: ${reason}. `, elsewhere.length ? ['Elsewhere: ', elsewhere.map((member) => [h('a', {href: member.url + location.pathname + location.search, rel: 'noreferrer'}, member.id), ' '])] : null);
-    }
+    const elsewhere = others();
+    redraw(words1, `The connection is lost: ${reason}. `, elsewhere.length ? ['Elsewhere: ', elsewhere.map((member) => [h('a', {href: member.url + location.pathname + location.search, rel: 'noreferrer'}, member.id), ' '])] : null);
     // Hidden from screen readers: a count by the second is no news.
     words2.setAttribute('aria-hidden', 'true');
     say(words2, `for ${Math.round((Date.now() - since) / 1000)} s, next try in ${wait} s`);
