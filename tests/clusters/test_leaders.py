@@ -13,6 +13,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+TRIES = 3
+
 
 @pytest.fixture(scope="module", params=["bully", "gossip", "raft"])
 def algorithm(request: pytest.FixtureRequest) -> str:
@@ -42,28 +44,39 @@ async def test_three_kills_of_the_leader_under_load_lose_nothing_and_repeat_noth
 
 
 async def test_a_leader_that_is_stopped_in_order_hands_over_and_leaves(cluster: Cluster) -> None:
-    leader = await cluster.settle()
+    for _ in range(TRIES):
+        said = await stop_the_leader(cluster)
+        if '"office_vacated"' in said:
+            return
+        # It lost the office in that very moment, or MongoDB took longer than the second that it has: then it says so.
+        assert '"office_lost"' in said or '"resigned_unrecorded"' in said, said[-3000:]
+    pytest.fail(f"no leader vacated the office, {TRIES} times")
+
+
+async def stop_the_leader(cluster: Cluster) -> str:
+    """Whoever leads is told to stop, under load, and started again; what it said of its end. Nobody takes what it left
+    for dead.
+    """
+    await cluster.settle()
     async with cluster.load():
         await cluster.progress()
         leader = await cluster.leader()  # a busy machine may have changed it meanwhile
         before = len(leader.log)
         own = [worker["id"] for worker in await leader.workers() if worker["id"].startswith(f"{name_of(leader)}.")]
+        assert own
         leader.signal(signal.SIGTERM)
         successor = await cluster.leader(other_than=leader)
         await cluster.progress()
         assert await leader.ended() == 0, leader.log[-3000:]
         seen = len(successor.log)
-    # What it left is not found dead later: it took its leave of the stores. If it lost the office in that very moment,
-    # or MongoDB took longer than the second that it has for this, then it says so.
     said = leader.log[before:]
-    assert any(f'"{word}"' in said for word in ("office_vacated", "office_lost", "resigned_unrecorded")), said[-3000:]
     leader.spawn()
     await cluster.settle()
     await cluster.clear_verdict()
     # Others may be: on a busy machine a worker's lease runs out.
-    assert own
     closed = [line for line in successor.log[seen:].splitlines() if '"worker_closed"' in line]
     assert not [line for line in closed if any(worker in line for worker in own)]
+    return said
 
 
 async def test_a_leader_that_was_stopped_for_two_seconds_finds_its_epoch_refused(cluster: Cluster) -> None:

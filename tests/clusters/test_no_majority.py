@@ -48,14 +48,6 @@ def in_inbox(cluster: Cluster, worker: str) -> set[str]:
     return {entry[:36].decode() for entry in entries}
 
 
-def beats(cluster: Cluster, worker: str) -> int:
-    """How often its node has beaten for this worker."""
-    with cluster.redis() as client:
-        count = client.hget(f"hegemon:{{{cluster.cluster_id}}}:beats", worker)
-    assert isinstance(count, bytes)
-    return int(count)
-
-
 def dispatched(cluster: Cluster, worker: str, ids: set[str]) -> bool:
     """Whether something lies in its inbox, or everything has begun and nothing will."""
     return bool(in_inbox(cluster, worker)) or ids <= begun(cluster)
@@ -100,8 +92,8 @@ async def test_without_a_leader_what_runs_and_what_was_dispatched_goes_on_and_wh
     await other.kill()
     dispatched = await kill_once_it_has_dispatched(cluster, leader, mine["id"], mine["pid"])
     await wait_until(lambda: leaderless(survivor), message="the one that is left to know of no leader")
-    epochs, before = cluster.witnesses.epochs(), beats(cluster, mine["id"])
-    await wait_until(lambda: beats(cluster, mine["id"]) >= before + BEATS, message="its worker to outlive its lease")
+    epochs, before = cluster.witnesses.epochs(), cluster.beats(mine["id"])
+    await wait_until(lambda: cluster.beats(mine["id"]) >= before + BEATS, message="its worker to outlive its lease")
 
     # Accepted, and queued: nobody dispatches it.
     late = await survivor.submit("journaled")

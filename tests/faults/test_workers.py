@@ -1,6 +1,5 @@
 """Worker processes that stop, block, hang, die and poison: only the job that did it pays, and late work is refused."""
 
-import asyncio
 import os
 import re
 import signal
@@ -112,15 +111,19 @@ async def test_a_handler_that_blocks_its_loop_stops_neither_beats_nor_dispatch_a
     await trial.node.start()
     pids = await both(trial)
     blocking = await trial.offer("blocking", {"gate": trial.gate})
+    assert blocking is not None
     await trial.started()
     await trial.offer_many([{"type": "journaled"} for _ in range(60)])
     # The blocked process has one slot more, and may hold what it would work off in 50 ms; all else goes to the other.
     await wait_until(lambda: len(trial.truth.completed()) >= 55, message="the other process to do the work")
-    # Longer than leases, so that who waits for a blocked loop in vain would show.
-    await asyncio.sleep(6.0)
+    # For longer than its lease, by what is beaten for it: who waits for a blocked loop in vain would show.
+    (blocked,) = [
+        worker["id"] for worker in await trial.node.workers() if worker["pid"] == trial.starts(blocking)[0].pid
+    ]
+    before = trial.beats(blocked)
+    await wait_until(lambda: trial.beats(blocked) >= before + 30, message="it to outlive its lease")
     trial.open_gate()
     await trial.clear_verdict()
-    assert blocking is not None
     assert [mark.attempt for mark in trial.starts(blocking)] == [1]
     assert sorted(worker["pid"] for worker in await trial.node.workers()) == pids
     assert "worker_closed" not in trial.node.log

@@ -135,6 +135,13 @@ class Trial:
         """A client for the stores' other side; close it."""
         return redis.Redis.from_url(self.redis_url)
 
+    def beats(self, worker: str) -> int:
+        """How often its node has beaten for this worker; it lives."""
+        with self.redis() as client:
+            count = client.hget(f"hegemon:{{{self.cluster_id}}}:beats", worker)
+        assert isinstance(count, bytes)
+        return int(count)
+
     def wipe_index(self) -> None:
         """Take this cluster's keys out of a Redis that others use too: what FLUSHALL is to a Redis of one's own."""
         with self.redis() as client:
