@@ -74,8 +74,11 @@ def walk(secured: Secured, role: str, examples: int) -> int:
     return sent
 
 
-def walk_along(secured: Secured, role: str, examples: int, steps: int) -> None:
-    """Follow the description's links and what it makes and takes: submit, then look, cancel, retry, delete."""
+def walk_along(secured: Secured, role: str, examples: int, steps: int) -> int:
+    """Follow the description's links and what it makes and takes: submit, then look, cancel, retry, delete. How many
+    requests were answered as described.
+    """
+    answered = 0
     machine = description(secured).as_state_machine()
     headers = secured.headers(role)
 
@@ -85,9 +88,12 @@ def walk_along(secured: Secured, role: str, examples: int, steps: int) -> None:
             return {"headers": headers, "timeout": PATIENCE_S}
 
         def validate_response(self, response: Any, case: Any, additional_checks: Any = (), **more: Any) -> None:
+            nonlocal answered
             del additional_checks, more
             case.validate_response(response, checks=CHECKS)
+            answered += 1
 
     hypothesis.stateful.run_state_machine_as_test(
         Walk, settings=hypothesis.settings(options(examples), stateful_step_count=steps)
     )
+    return answered

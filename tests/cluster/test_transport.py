@@ -211,6 +211,8 @@ async def test_addresses_of_both_families_and_names_are_reached(host: str, reach
     async with running(a, b):
         await acquaint(a, b)
         await exchange(a, b)
+        assert set(a.heard) == {("b", b"ping", stream) for stream in (False, True)}
+        assert set(b.heard) == {("a", b"ping", stream) for stream in (False, True)}
 
 
 async def test_a_resolver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

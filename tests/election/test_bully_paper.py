@@ -54,6 +54,7 @@ def test_the_bully_is_the_highest_of_the_nodes_that_are_up(count: int) -> None:
         cluster.run_until(partial(cluster.agreed, f"n{highest}"), 1.5)
         cluster.kill(f"n{highest}")
     cluster.run_until(lambda: cluster.agreed("n1"), 1.5)
+    assert cluster.leaders == ["n1"]
 
 
 def test_a_rank_that_was_given_comes_before_the_order_of_names() -> None:
@@ -172,8 +173,10 @@ def test_a_node_that_recovers_holds_an_election_and_takes_over_from_a_lower_one(
     cluster.run(1.0)
     cluster.kill("n3")
     cluster.run_until(lambda: cluster.agreed("n2"), 1.0)
+    recovered = cluster.now
     cluster.start("n3")
     cluster.run_until(lambda: cluster.agreed("n3"), 1.0)
+    assert cluster.wins_since(recovered) == ["n3"]
 
 
 def test_a_coordinator_that_fails_is_noticed_by_those_who_do_not_hear_from_it() -> None:

@@ -157,14 +157,16 @@ def a_witnessed_leader(network: Recorder) -> None:
     ids=lambda scene: scene.__name__,
 )
 def test_the_dialogue_is_the_one_that_was_reviewed(
-    scene: Callable[[Recorder], None], transcript: Callable[[str, str], None]
+    scene: Callable[[Recorder], None], transcript: Callable[[str, str], str]
 ) -> None:
     network = three()
     scene(network)
-    transcript(f"bully_{scene.__name__}", "\n".join(network.lines) + "\n")
+    dialogue = "\n".join(network.lines) + "\n"
+    assert dialogue == transcript(f"bully_{scene.__name__}", dialogue)
 
 
-def test_without_preemption_a_higher_node_that_returns_only_follows(transcript: Callable[[str, str], None]) -> None:
+def test_without_preemption_a_higher_node_that_returns_only_follows(transcript: Callable[[str, str], str]) -> None:
     network = three(preempt=False)
     kill_and_return(network)
-    transcript("bully_kill_and_return_without_preemption", "\n".join(network.lines) + "\n")
+    dialogue = "\n".join(network.lines) + "\n"
+    assert dialogue == transcript("bully_kill_and_return_without_preemption", dialogue)

@@ -123,8 +123,10 @@ def test_a_leader_killed_under_a_cut_is_succeeded_within_five_seconds(shape: str
     net = cluster(5)
     net.cuts = shapes()[shape]
     net.run(5.0)
-    net.kill(leader_of(net))
+    killed = leader_of(net)
+    net.kill(killed)
     net.run_until(lambda: len(net.leaders) >= 1, 5.0)
+    assert killed not in net.leaders
 
 
 @pytest.mark.parametrize("reaches", [True, False], ids=["cut off from peers", "cut off from all"])

@@ -121,10 +121,11 @@ PLAYS: dict[str, Callable[[Scribe], None]] = {
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_the_dialogue_is_as_it_is_written(play: str, transcript: Callable[[str, str], None]) -> None:
+def test_the_dialogue_is_as_it_is_written(play: str, transcript: Callable[[str, str], str]) -> None:
     scribe = Scribe()
     PLAYS[play](scribe)
-    transcript(play, "\n".join(scribe.lines) + "\n")
+    dialogue = "\n".join(scribe.lines) + "\n"
+    assert dialogue == transcript(play, dialogue)
 
 
 def test_chance_comes_from_the_given_generator_alone() -> None:

@@ -150,9 +150,10 @@ def a_leader_alone(net: Recorder) -> None:
     ids=lambda scene: scene.__name__,
 )
 def test_the_dialogue_is_the_one_that_was_reviewed(
-    scene: Callable[[Recorder], None], transcript: Callable[[str, str], None]
+    scene: Callable[[Recorder], None], transcript: Callable[[str, str], str]
 ) -> None:
     net = Recorder()
     with net.running():
         scene(net)
-    transcript(f"raft_{scene.__name__}", "\n".join(net.lines) + "\n")
+    dialogue = "\n".join(net.lines) + "\n"
+    assert dialogue == transcript(f"raft_{scene.__name__}", dialogue)

@@ -41,7 +41,8 @@ async def test_stores_that_lose_delay_cut_and_stall_cost_no_job(ordeal: Ordeal, 
     await trial.start()
     # The test must test something, on a slow machine too.
     await ordeal.run(seed, SECONDS, until=lambda: ordeal.met_all() and trial.acks.count > 100)
-    await ordeal.verdict_of(f"FAULT_SEED={seed} FAULT_SECONDS={SECONDS:g} ./dev test -k cost_no_job")
+    verdict = await ordeal.verdict_of(f"FAULT_SEED={seed} FAULT_SECONDS={SECONDS:g} ./dev test -k cost_no_job")
+    assert verdict.accepted > 100
 
 
 async def test_without_group_numbers_a_late_group_runs_its_jobs_again(ordeal: Ordeal) -> None:

@@ -71,7 +71,8 @@ async def test_a_mongodb_that_stalls_for_5_s_costs_time_alone(trial: Trial, own_
             await callers.bounded(5.0)
             await callers.until_refused(1)
 
-    await through(trial, stall)
+    callers = await through(trial, stall)
+    assert callers.later() > 0, "nobody was told to come again"
 
 
 @pytest.mark.parametrize("seconds", [8.0, pytest.param(20.0, marks=pytest.mark.soak)])
@@ -84,7 +85,8 @@ async def test_a_mongodb_that_is_away_is_waited_for_in_bounded_memory(
         await callers.until_refused(1)
         await own_mongo.restart()
 
-    await through(trial, away, callers=Callers(trial, **CROWD))
+    callers = await through(trial, away, callers=Callers(trial, **CROWD))
+    assert callers.later() > 0, "nobody was told to come again"
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.soak)])

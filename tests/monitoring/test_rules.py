@@ -57,7 +57,7 @@ def only(concerned: str) -> list[dict[str, Any]]:
     return found
 
 
-def judged(directory: Path, concerned: str, scenarios: Sequence[Mapping[str, Any]], evaluation: str = "15s") -> None:
+def judged(directory: Path, concerned: str, scenarios: Sequence[Mapping[str, Any]], evaluation: str = "15s") -> str:
     """What `promtool test rules` says."""
     rules = directory / "rules.yml"
     rules.write_text(yaml.safe_dump({"groups": only(concerned)}), encoding="utf-8")
@@ -68,7 +68,7 @@ def judged(directory: Path, concerned: str, scenarios: Sequence[Mapping[str, Any
     }
     tests = directory / "tests.yml"
     tests.write_text(yaml.safe_dump(page, sort_keys=False), encoding="utf-8")
-    ended_well(program("promtool"), "test", "rules", tests)
+    return ended_well(program("promtool"), "test", "rules", tests)
 
 
 def stormy(case: Case) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def calm(case: Case) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_alert_fires_for_what_it_is_for_and_not_before_its_time_nor_in_the_calm(case: Case, tmp_path: Path) -> None:
-    judged(tmp_path, case.alert, [stormy(case), calm(case)])
+    assert "SUCCESS" in judged(tmp_path, case.alert, [stormy(case), calm(case)])
 
 
 def test_every_alert_has_a_case_in_which_it_fires() -> None:
@@ -118,7 +118,7 @@ def test_a_budget_that_burns_fires_the_alerts_of_its_speed_and_no_others(slo: st
                 firing(alert, f',slo="{slo}"', "0m", []),
             ]
         scenarios.append(found)
-    judged(tmp_path, slo, scenarios, "5m")
+    assert "SUCCESS" in judged(tmp_path, slo, scenarios, "5m")
 
 
 def test_without_any_work_there_is_no_error_and_not_no_data(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_without_any_work_there_is_no_error_and_not_no_data(tmp_path: Path) -> N
     expr = 'hegemon:slo_errors:ratio_rate5m{slo="start"}'
     sample = {"labels": 'hegemon:slo_errors:ratio_rate5m{cluster="c",slo="start"}', "value": 0}
     check = {"expr": expr, "eval_time": "30m", "exp_samples": [sample]}
-    judged(tmp_path, "start", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
+    assert "SUCCESS" in judged(tmp_path, "start", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
 
 
 def test_an_api_that_has_answered_nothing_but_failures_has_no_share_of_good_ones(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_an_api_that_has_answered_nothing_but_failures_has_no_share_of_good_ones
         for cluster, errors in (("c", 1), ("d", 0.5))
     ]
     check = {"expr": 'hegemon:slo_errors:ratio_rate5m{slo="api"}', "eval_time": "30m", "exp_samples": samples}
-    judged(tmp_path, "api", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
+    assert "SUCCESS" in judged(tmp_path, "api", [scenario(series, "1m") | {"promql_expr_test": [check]}], "1m")
 
 
 def test_prometheus_accepts_the_files_and_the_examples() -> None:
