@@ -26,8 +26,9 @@ _HOME = "\x1b[H"
 
 
 class Terminal:
-    """`columns` by `lines`. `written` is everything that the command wrote so far, `before` the
-    settings before there was one."""
+    """`columns` by `lines`. `written` is everything that the command wrote so far, `before` what `settings` were
+    before there was one.
+    """
 
     def __init__(self, columns: int, lines: int) -> None:
         self._ours, self._theirs = pty.openpty()
